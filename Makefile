@@ -1,0 +1,52 @@
+# What people and CI run. `make demo` and `make test` do all set-up themselves, in a virtual environment of their own.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+FOR    ?= 0
+
+.PHONY: help demo test lint bench lock clean
+
+help:            ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+demo: $(VENV)/demo.stamp   ## three simulated devices, gateway, broker and KITA, live; FOR=20 ends after 20 s
+	@$(BIN)/mdi demo --for $(FOR)
+
+test: $(VENV)/dev.stamp    ## install what the tests need and run them all
+	@sh tests/need.sh
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp    ## style, types, import rules, profiles
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mdi profile lint
+
+bench: $(VENV)/dev.stamp   ## measure, each beside the obvious alternative; writes bench/README.md
+	@sh tests/need.sh
+	@$(BIN)/python -m bench
+
+lock: $(VENV)/dev.stamp    ## write requirements.lock anew from pyproject.toml
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--extra demo --extra dev --output-file requirements.lock pyproject.toml
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: apt-get install python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml requirements.lock
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml requirements.lock
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[demo,dev]'
+	@touch $@ $(VENV)/demo.stamp
+
+clean:           ## remove what was built; keeps demo-data
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
