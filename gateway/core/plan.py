@@ -33,6 +33,9 @@ from gateway.core.profile import ChannelSpec, MetricSpec, Profile
 from gateway.core.sample import SAMPLE, Block, Flag, Validity, empty_block
 from gateway.core.units import linear
 
+ALERT_KIND = "alert"  # frames of this kind carry events: the instance is their source, and many share one event
+OWNER_NS = 5_000_000_000  # five missed updates of a device that sends once a second
+_AFTER_GAP = np.uint8(Flag.AFTER_GAP)  # numpy widens an IntFlag, and refuses to narrow it again
 MAX_UNMAPPED = 1024  # distinct ids kept in the counter; a device with more is counted under "other"
 
 Floats = npt.NDArray[np.float64]
@@ -103,6 +106,7 @@ class Plan:
         self.rows = _device_rows(profile, channels, nomenclature)
         self.digest = _digest(profile, channels, self.metrics)
         self.unmapped: Counter[tuple[str, int | str]] = Counter()
+        self._owners: dict[tuple[str, int | str], tuple[int, int]] = {}  # -> (instance, t_ns)
         self._objects: dict[str, dict[tuple[int | str, int], _Target]] = {}
         self._fields: dict[str, list[_Field]] = {}
         for spec, metric in zip(specs, self.metrics, strict=True):
@@ -128,20 +132,37 @@ class Plan:
             rows = self._read_objects(frame, payload, source)
         block = np.array(rows, SAMPLE) if rows else empty_block()
         if frame.after_gap and rows:
-            block["flags"] |= Flag.AFTER_GAP
+            block["flags"] |= _AFTER_GAP
         return block
 
     def _read_objects(self, frame: Frame, readings: list[Reading], source: int) -> list[Row]:
         table = self._objects.get(frame.kind, {})
         rows: list[Row] = []
         for object_, instance, unit, value, validity, flags in readings:
-            target = table.get((object_, instance)) or table.get((object_, 0))
+            target = table.get((object_, instance)) or self._general(frame, object_, instance)
             if target is None:
-                self._count_unmapped(frame.kind, object_)
                 continue
             value, state = self._judge(frame.kind, object_, target, unit, value, validity)
             rows.append((frame.t_ns, 0, value, target.metric, source, state, target.flags | flags, 0))
         return rows
+
+    def _general(self, frame: Frame, object_: int | str, instance: int) -> _Target | None:
+        """Return the target for any instance.
+
+        It belongs to one instance at a time: two sources are never mixed. When its owner has been silent for OWNER_NS
+        (the monitor now takes the pulse from another sensor), the next one that comes takes over.
+        """
+        target = self._objects.get(frame.kind, {}).get((object_, 0))
+        if target is None:
+            self._count_unmapped(frame.kind, object_)
+            return None
+        if frame.kind != ALERT_KIND:
+            owner, heard = self._owners.get((frame.kind, object_), (instance, frame.t_ns))
+            if owner != instance and frame.t_ns - heard < OWNER_NS:
+                self._count_unmapped(frame.kind, f"{object_} instance {instance}")
+                return None
+            self._owners[frame.kind, object_] = (instance, frame.t_ns)
+        return target
 
     def _read_fields(self, frame: Frame, payload: bytes, source: int) -> list[Row]:
         rows: list[Row] = []
@@ -177,9 +198,8 @@ class Plan:
 
     def _wave(self, frame: Frame, wave: Wave, source: int) -> Block:
         table = self._objects.get(frame.kind, {})
-        target = table.get((wave.object, wave.instance)) or table.get((wave.object, 0))
+        target = table.get((wave.object, wave.instance)) or self._general(frame, wave.object, wave.instance)
         if target is None:
-            self._count_unmapped(frame.kind, wave.object)
             return empty_block()
         n = len(wave.samples)
         block = np.zeros(n, SAMPLE)
@@ -200,7 +220,7 @@ class Plan:
         if missing.any():
             block["validity"][missing] = max(wave.validity, Validity.INV)
         if frame.after_gap and n:
-            block["flags"][0] |= Flag.AFTER_GAP
+            block["flags"][0] |= _AFTER_GAP
         return block
 
     def _count_unmapped(self, kind: str, object_: int | str) -> None:
@@ -318,7 +338,8 @@ def _conversion(spec: MetricSpec, metric: Metric, raw_unit: str, nomenclature: N
         raw_unit = nomenclature.units[raw_unit].ucum
     if raw_unit == metric.unit.ucum:
         return _linear(scale, offset)
-    unit_scale, unit_offset = linear(raw_unit, metric.unit.ucum)
+    difference = nomenclature.term(metric.ref_id).difference
+    unit_scale, unit_offset = linear(raw_unit, metric.unit.ucum, difference=difference)
     return _linear(scale * unit_scale, offset * unit_scale + unit_offset)
 
 

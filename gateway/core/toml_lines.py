@@ -23,7 +23,7 @@ _NAME = r"(?:\"~*+\"|'~*+'|(?<![A-Za-z0-9_\-])[A-Za-z0-9_\-]++)"  # possessive: 
 _DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
 _HEADER = re.compile(rf"\s*(\[\[?)\s*({_DOTTED})\s*\]\]?\s*")
 _KEY = re.compile(rf"\s*({_DOTTED})\s*=")
-_INSIDE = re.compile(rf"[\[\]{{}}]|{_DOTTED}(?=\s*=)")
+_INSIDE = re.compile(rf"[\[\]{{}},]|{_DOTTED}(?=\s*=)")
 _TEXT = re.compile(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*\"|'[^']*'|#.*")
 _PART = re.compile(r"\"[^\"]*\"|'[^']*'|[A-Za-z0-9_\-]+")
 
@@ -63,10 +63,11 @@ class _Scan:
 
     def __init__(self) -> None:
         self.found: dict[Path, int] = {}
-        self.counts: dict[Path, int] = {}  # arrays of tables and arrays of inline tables: how many so far
+        self.counts: dict[Path, int] = {}  # arrays of tables: how many so far
         self.table: Path = ()
         self.key: Path = ()  # the key whose value is open
         self.open: list[str] = []  # brackets of that value not yet closed
+        self.item = 0  # when it is an array: index of the item we are in
         self.quotes = ""  # the delimiter of the multi-line string we are in
 
     def line(self, line: str, number: int) -> None:
@@ -116,22 +117,24 @@ class _Scan:
         self.table = path
 
     def value(self, line: str, masked: str, start: int, number: int) -> None:
-        """Follow the brackets of a value; note each inline table of an array, and the keys of inline tables."""
+        """Follow the brackets of a value; note each item of an array, and the keys of inline tables."""
         for token in _INSIDE.finditer(masked, start):
             text = token[0]
             if text in "[{":
+                if not self.open:
+                    self.item = 0
+                if self.open == ["["]:
+                    self.found.setdefault((*self.key, self.item), number)
                 self.open.append(text)
-                if self.open == ["[", "{"]:
-                    self.counts[self.key] = self.counts.get(self.key, 0) + 1
-                    self.found.setdefault((*self.key, self.counts[self.key] - 1), number)
             elif text in "]}":
-                if self.open:
-                    self.open.pop()
-            elif self.open == ["[", "{"]:
-                names = _names(line[token.start() : token.end()])
-                self.found.setdefault((*self.key, self.counts[self.key] - 1, *names), number)
-            elif self.open == ["{"]:
-                self.found.setdefault((*self.key, *_names(line[token.start() : token.end()])), number)
+                self.open = self.open[:-1]
+            elif text == ",":
+                if self.open == ["["]:
+                    self.found.setdefault((*self.key, self.item), number)
+                    self.item += 1
+            elif self.open in (["{"], ["[", "{"]):
+                item = (self.item,) if self.open[0] == "[" else ()
+                self.found.setdefault((*self.key, *item, *_names(line[token.start() : token.end()])), number)
 
 
 def _names(dotted: str) -> list[str]:
