@@ -1,4 +1,4 @@
-"""One classic CAN frame as the 16 bytes of Linux `struct can_frame`, what every CAN link hands on and every CAN driver takes.
+"""One classic CAN frame as the 16 bytes of Linux `struct can_frame`: what CAN links hand on and CAN drivers take.
 
     byte  0        4     5     8           16
           | can_id | len | pad | data[8]   |      can_id little-endian, as on every box we ship for

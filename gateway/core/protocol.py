@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from gateway.core.frame import Event
 from gateway.core.profile import Profile
@@ -43,6 +43,14 @@ class DeviceProtocol(Protocol):
 
     def stop(self, now: float) -> None:
         """Part politely: data_to_send then returns the release, if the protocol has one."""
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """A protocol that matches replies to requests, and so wants to know what a recording says was asked."""
+
+    def was_sent(self, data: bytes, now: float) -> None:
+        """Take what went to the device when the recording was made, in place of an own request."""
 
 
 class Simulator(Protocol):

@@ -1,0 +1,360 @@
+"""The encoder: samples of one device to one ORU^R01^ORU_R01 of HL7 v2.6, profile IHE PCD-01.
+
+    block of SAMPLE ─► group per time ─► skeleton of its shape ─► values put in ─► ER7
+
+Layout of a message: MSH, PID (unknown), PV1 (location), then one OBR group per instant, oldest first. In a group the
+containment tree stands depth first: MDS, VMD and channel rows that are needed, each before its children, OBX-1 from 1.
+A metric that comes twice at one instant opens a further group of the same time, so OBX-4 is unique in a group.
+
+Laws
+  * Patient identity never travels: PID says "unknown", PV1-3 says where the device stands.
+  * Nothing is dropped. A sample without a number goes out as a row without OBX-5 that says why. A sample whose validity
+    promises a number that is not there goes out as invalid.
+  * A number out of the range of its profile is sent as it is, marked > or <: putting the end of the scale in its place
+    would turn a nonsensical saturation of 127 into a healthy 100 for whoever does not read OBX-8.
+  * Same samples, same control id, same bytes.
+  * What cannot be encoded (a waveform, an alert, two devices in one block) is a bug of the caller: InternalError.
+
+What a group looks like depends only on (metric, validity, flags, is there a number) of its samples, in order. That
+shape is the key of a cache of skeletons: a shape seen before costs one join.
+
+Sources: IHE DEV TF-2 (PCD-01; OBX-8 and OBX-11 by its table of measurement status), SDPi gateway chapters (OBX-17),
+HL7 v2.6 chapters 2, 3 and 7. Codes: ISO/IEEE 11073-10101.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import tzinfo
+from decimal import Decimal
+from itertools import pairwise
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.core.er7 import DELIMITERS, DtmFormat, escape
+from gateway.core.errors import InternalError
+from gateway.core.plan import DeviceRow, Metric, Plan
+from gateway.core.sample import NOT_FOR_CHARTING, Block, Flag, Validity
+
+# Terms of our own. There is no standard one: sent with code 0, as TF-2 says of terms not yet standardised.
+PROFILE_DIGEST: Final = "MDCX_PROFILE_DIGEST"  # OBX of the MDS: first 16 hex digits of the digest of the plan
+AFTER_GAP: Final = "MDCX_AFTER_GAP"  # NTE-3 below an OBR: samples of this device were lost before its time
+TIME_SYNC_CODE: Final = 68220  # MDC_TIME_SYNC_PROTOCOL
+OBS_NONCTS_CODE: Final = "69124"  # MDC_OBS_NONCTS
+
+PCD_01_OID: Final = "1.3.6.1.4.1.19376.1.6.1.1.1"
+
+OBX_8: Final = {
+    Validity.VLD: "",
+    Validity.VLDATED: "VAL",
+    Validity.ONG: "BUSY",
+    Validity.QST: "QUES",
+    Validity.CALIB: "CAL",
+    Validity.INV: "INV",
+    Validity.OFLW: ">",
+    Validity.UFLW: "<",
+    Validity.NA: "NAV",
+}
+OBX_8_FLAGS: Final = {
+    Flag.TEST: "TEST",
+    Flag.DEMO: "DEMO",
+    Flag.EARLY: "EARLY",
+    Flag.ALERT_ACTIVE: "ALACT",
+    Flag.ALERT_INHIBITED: "ALINH",
+}
+NUMBERLESS: Final = frozenset({Validity.ONG, Validity.INV, Validity.NA})
+"""OBX-8 BUSY, INV, NAV: OBX-5 stays empty and OBX-11 is X, whatever the device sent along."""
+_PROMISES_NUMBER = frozenset({Validity.VLD, Validity.VLDATED, Validity.QST})
+
+# OBX-17. A setting as a device reports it was set by hand; what a device sets by itself it reports as a measurement.
+_METHOD = {
+    "measurement": "AMEAS^auto-measurement^MDC",
+    "calculation": "ACALC^auto-calculation^MDC",
+    "setting": "MSET^manual-setting^MDC",
+}
+_CONTINUOUS = "69123^MDC_OBS_CTS^MDC"
+_EPISODIC = f"{OBS_NONCTS_CODE}^MDC_OBS_NONCTS^MDC"
+_DIMENSIONLESS = "262656^MDC_DIM_DIMLESS^MDC^1^1^UCUM"
+_NO_PATIENT = 'PID|||""^^^CPR&1.2.208.176.1.2&ISO^NI||^^^^^^U||||||||||||||||||||||||||Y\r'
+MAX_CACHED = 512  # rows, skeletons; a device has a handful of shapes, a fault that makes many must not fill the memory
+_KEY = struct.Struct("<HHBBBx")  # metric, source, validity, flags, number: columns 24 to 31 of a SAMPLE, spare reused
+_SHAPE_COLUMNS, _NUMBER_COLUMN = slice(24, 32), 6
+
+Path = tuple[int, ...]
+Shape = npt.NDArray[np.uint64]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The sending gateway (MSH, OBR-3) and the receiver.
+
+    eui64: 16 hex digits of the gateway; processing_id: P, T or D (MSH-11); accept_ack, application_ack: MSH-15 and
+    MSH-16, AL or NE; time_sync: how the clock of the gateway is kept (OBX of the MDS, 11073 MDC_TIME_SYNC_…)
+    """
+
+    application: str
+    eui64: str
+    facility: str
+    receiving_application: str
+    receiving_facility: str
+    processing_id: str = "P"
+    accept_ack: str = "AL"
+    application_ack: str = "NE"
+    time_sync: str = "532226^MDC_TIME_SYNC_NTPV4^MDC"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """The device and where it stands. name, eui64: OBX-18; unit, room, bed, facility: PV1-3, "" where not known."""
+
+    name: str
+    eui64: str
+    unit: str = ""
+    room: str = ""
+    bed: str = ""
+    facility: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One OBX but for OBX-1 and OBX-5. tokens: value -> text of an enumeration; has_value: OBX-5 is filled."""
+
+    path: Path
+    before: str
+    after: str
+    has_value: bool
+    tokens: dict[float, str] | None
+    after_gap: bool
+    chartable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Skeleton:
+    """A group but for its OBR and its values.
+
+    parts: texts with a gap between each two for a value; order: the sample that fills each gap;
+    tokens: gap -> texts of an enumeration; again: samples whose path was taken, for a further group;
+    chartable: some sample is neither test nor demo
+    """
+
+    parts: list[str]
+    order: list[int]
+    tokens: list[tuple[int, dict[float, str]]]
+    again: list[int]
+    chartable: bool
+
+
+class Encoder:
+    """Encodes blocks of one device under one plan. Compiled once; not for several threads at a time."""
+
+    def __init__(self, plan: Plan, sender: Sender, device: DeviceIdentity, timezone: tzinfo) -> None:
+        self._metrics = plan.metrics
+        self._dtm = DtmFormat(timezone)
+        self._device_rows = {_path(row.path): _device_row(row, device) for row in plan.rows}
+        self._attributes = _attributes(plan, sender)
+        self._rows: dict[int, _Row] = {}
+        self._skeletons: dict[tuple[bool, bytes], _Skeleton] = {}
+        self._processing_id = escape(sender.processing_id)
+        self._header, self._context = _header(sender), _context(sender, device)
+        self._namespace = f"^{escape(sender.application)}^{escape(sender.eui64)}^EUI-64"
+
+    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+        """Return the message of these samples.
+
+        block: (n,) SAMPLE, n ≥ 1, one device, numerics and enumerations, any order; control_id: MSH-10;
+        now_ns: UTC, the time of the message (MSH-7). Raises: InternalError.
+        """
+        control_id = escape(control_id)
+        body: list[str] = []
+        chartable = False
+        ordinal = 0
+        for t_ns, shape, values in _instants(block):
+            time = self._dtm.text(t_ns)
+            while True:
+                skeleton = self._skeleton(ordinal == 0, shape)
+                chartable |= skeleton.chartable
+                ordinal += 1
+                number = f"{control_id}.{ordinal}{self._namespace}"
+                body.append(f"OBR|{ordinal}|{number}|{number}|182777000^monitoring of patient^SCT|||{time}\r")
+                body.append(_filled(skeleton, values))
+                if not skeleton.again:
+                    break
+                shape, values = shape[skeleton.again], [values[i] for i in skeleton.again]
+        # TF-2, MSH-11: D when the device is in demonstration or service mode.
+        processing_id = "D" if self._processing_id == "P" and not chartable else self._processing_id
+        return "".join(
+            (
+                f"{self._header}{self._dtm.text(now_ns)}||ORU^R01^ORU_R01|{control_id}|{processing_id}{self._context}",
+                *body,
+            )
+        ).encode()
+
+    def _skeleton(self, first: bool, shape: Shape) -> _Skeleton:
+        key = (first, shape.tobytes())
+        return self._skeletons.get(key) or _keep(self._skeletons, key, self._compile(first, shape))
+
+    def _compile(self, first: bool, shape: Shape) -> _Skeleton:
+        rows: dict[Path, tuple[int, _Row]] = {}
+        again: list[int] = []
+        for i, key in enumerate(shape.tolist()):
+            row = self._rows.get(key) or _keep(self._rows, key, self._row(key))
+            if row.path in rows:
+                again.append(i)
+            else:
+                rows[row.path] = (i, row)
+        fixed = {path: self._device_rows[path] for path in _parents(rows)} | (self._attributes if first else {})
+        parts = [f"NTE|1|L|{AFTER_GAP}\r" if any(row.after_gap for _, row in rows.values()) else ""]
+        order: list[int] = []
+        tokens: list[tuple[int, dict[float, str]]] = []
+        for n, path in enumerate(sorted([*fixed, *rows]), 1):
+            if path in fixed:
+                parts[-1] += f"OBX|{n}{fixed[path]}"
+                continue
+            i, row = rows[path]
+            parts[-1] += f"OBX|{n}{row.before}"
+            if row.has_value:
+                if row.tokens is not None:
+                    tokens.append((len(order), row.tokens))
+                order.append(i)
+                parts += ["", ""]  # the gap of the value, then the text that goes on after it
+            parts[-1] += row.after
+        return _Skeleton(parts, order, tokens, again, any(row.chartable for _, row in rows.values()))
+
+    def _row(self, key: int) -> _Row:
+        """Compile the OBX of one (metric, validity, flags, is there a number)."""
+        index, _, code, bits, number = _KEY.unpack(key.to_bytes(8, "little"))
+        try:
+            metric, validity, flags = self._metrics[index], Validity(code), Flag(bits)
+        except (IndexError, ValueError) as fault:
+            raise InternalError(f"sample of metric {index}, validity {code}: {fault}") from None
+        if metric.kind not in ("numeric", "enumeration") or Flag.WAVEFORM in flags:
+            raise InternalError(f"{metric.ref_id} is no numeric and no enumeration: it has a message of its own")
+        if validity in _PROMISES_NUMBER and not number:
+            validity = Validity.INV
+        has_value = bool(number) and validity not in NUMBERLESS
+        result = "X" if not has_value else "F" if validity is Validity.VLDATED else "R"
+        marks = [OBX_8[validity], *(text for flag, text in OBX_8_FLAGS.items() if flag in flags)]
+        numeric = metric.kind == "numeric"
+        return _Row(
+            path=_path(metric.path),
+            before=f"|{'NM' if numeric else 'CWE'}|{_coded(metric)}|{metric.path}|",
+            after=f"|{_unit(metric) if numeric else ''}||{'~'.join(filter(None, marks))}|||{result}||||||"
+            f"{_method(metric, flags)}\r",
+            has_value=has_value,
+            tokens=None if numeric else {float(i): f"^{escape(token)}" for i, token in enumerate(metric.tokens)},
+            after_gap=Flag.AFTER_GAP in flags,
+            chartable=not flags & NOT_FOR_CHARTING,
+        )
+
+
+def _instants(block: Block) -> Iterator[tuple[int, Shape, list[float]]]:
+    """Yield (t_ns, shape, values) for each instant of the block, in time; within one, in the order of the block."""
+    if not len(block):
+        raise InternalError("a message without samples")
+    if (block["source"] != block["source"][0]).any():
+        raise InternalError("samples of two devices in one message")
+    times = block["t_ns"]
+    cuts = [0, len(block)]
+    if (times != times[0]).any():
+        block = block[np.argsort(times, kind="stable")]
+        times = block["t_ns"]
+        cuts[1:1] = (np.flatnonzero(times[1:] != times[:-1]) + 1).tolist()
+    values = block["value"]
+    columns = np.ascontiguousarray(block).view(np.uint8).reshape(-1, block.itemsize)[:, _SHAPE_COLUMNS].copy()
+    columns[:, _NUMBER_COLUMN] = np.isfinite(values)
+    columns[:, _NUMBER_COLUMN + 1] = 0
+    shapes, numbers = columns.view("<u8").reshape(-1), values.tolist()
+    for start, end in pairwise(cuts):
+        yield int(times[start]), shapes[start:end], numbers[start:end]
+
+
+def _filled(skeleton: _Skeleton, values: list[float]) -> str:
+    """Put the values in: the shortest decimal that reads back as the same double, without exponent."""
+    chosen = [values[i] for i in skeleton.order]
+    texts = [
+        text[:-2] if text[-2:] == ".0" else text if "e" not in text else f"{Decimal(text):f}"
+        for text in map(repr, chosen)
+    ]
+    for gap, tokens in skeleton.tokens:
+        try:
+            texts[gap] = tokens[chosen[gap]]
+        except KeyError:
+            raise InternalError(f"value {chosen[gap]} has no token among {list(tokens.values())}") from None
+    parts = skeleton.parts.copy()
+    parts[1::2] = texts
+    return "".join(parts)
+
+
+def _keep(cache: dict[K, V], key: K, value: V) -> V:
+    if len(cache) >= MAX_CACHED:
+        cache.clear()
+    cache[key] = value
+    return value
+
+
+def _path(text: str) -> Path:
+    return tuple(map(int, text.split(".")))
+
+
+def _parents(paths: Iterable[Path]) -> set[Path]:
+    """Return the device rows above these metrics: MDS, VMD and channel of each."""
+    return {path[:level] + (0,) * (4 - level) for path in paths for level in (1, 2, 3)}
+
+
+def _coded(row: Metric | DeviceRow) -> str:
+    return f"{row.code}^{escape(row.ref_id)}^MDC"
+
+
+def _unit(metric: Metric) -> str:
+    unit = metric.unit
+    if unit is None:
+        return _DIMENSIONLESS
+    return f"{unit.code}^{escape(unit.ref_id)}^MDC^{escape(unit.ucum)}^{escape(unit.ucum)}^UCUM"
+
+
+def _method(metric: Metric, flags: Flag) -> str:
+    """Return OBX-17: how it came about, and whether it comes continuously. A setting is neither."""
+    repetitions = [_METHOD[metric.category]]
+    if Flag.EPISODIC in flags:
+        repetitions.append(_EPISODIC)
+    elif metric.category != "setting":
+        repetitions.append(_CONTINUOUS)
+    return "~".join(repetitions)
+
+
+def _device_row(row: DeviceRow, device: DeviceIdentity) -> str:
+    """Return a row of the containment tree but for its OBX-1; the MDS carries the identity of the device (OBX-18)."""
+    text = f"||{_coded(row)}|{row.path}|||||||X"
+    if row.path.endswith(".0.0.0"):
+        text += f"|||||||{escape(device.name)}^^{escape(device.eui64)}^EUI-64"
+    return text + "\r"
+
+
+def _attributes(plan: Plan, sender: Sender) -> dict[Path, str]:
+    """Return the attributes of the MDS; they hold for the whole message and stand in its first group."""
+    sync = f"{TIME_SYNC_CODE}^MDC_TIME_SYNC_PROTOCOL^MDC|1.0.0.1|{sender.time_sync}"
+    digest = f"0^{PROFILE_DIGEST}^MDC|1.0.0.2|{plan.digest.hex()[:16]}"
+    return {(1, 0, 0, 1): f"|CWE|{sync}||||||R\r", (1, 0, 0, 2): f"|ST|{digest}||||||R\r"}
+
+
+def _header(sender: Sender) -> str:
+    """Return MSH up to MSH-7."""
+    return (
+        f"MSH{DELIMITERS}|{escape(sender.application)}^{escape(sender.eui64)}^EUI-64|{escape(sender.facility)}|"
+        f"{escape(sender.receiving_application)}|{escape(sender.receiving_facility)}|"
+    )
+
+
+def _context(sender: Sender, device: DeviceIdentity) -> str:
+    """Return what follows MSH-11: the rest of MSH, PID, PV1."""
+    place = "^".join(map(escape, (device.unit, device.room, device.bed, device.facility))).rstrip("^")
+    return (
+        f"|2.6|||{escape(sender.accept_ack)}|{escape(sender.application_ack)}|DNK|UNICODE UTF-8|da^Danish^ISO639||"
+        f"IHE_PCD_001^IHE PCD^{PCD_01_OID}^ISO\r{_NO_PATIENT}PV1||U|{place}\r"
+    )

@@ -1,0 +1,138 @@
+"""A link over one non-blocking file descriptor: what serial, TCP and CAN sockets have in common.
+
+The owner waits in poll() on two descriptors: the line, and an eventfd that close() raises. So a closing thread wakes
+the owner at once, and `_in_use` lets it close the line only after the owner has left: a descriptor number is never
+closed under a waiting poll, where the system might already have given it to somebody else.
+
+poll, not select: select fails on descriptor numbers from 1024 on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import threading
+import time
+from abc import ABC, abstractmethod
+
+from gateway.core.errors import LinkError
+from gateway.links.base import Clock
+
+READ_MAX = 64 * 1024  # bytes of one read: 0.5 s of 1 Mbit/s, far more than a port lets pile up
+WRITE_TIMEOUT_S = 1.0  # every blocking call ends within 1 s (architecture, Threads)
+CLOSED = -1
+
+
+class DescriptorLink(ABC):
+    """Implements Link. A subclass says how to attach to the line and how to let go of it."""
+
+    gone = "the other side is gone"  # what a person reads when the line ends
+
+    def __init__(self, where: str, clock: Clock) -> None:
+        self._where = where
+        self._clock = clock
+        self._line = CLOSED
+        self._wake = CLOSED
+        self._fault: LinkError | None = None
+        self._in_use = threading.Lock()
+        self._closing = threading.Lock()
+
+    @abstractmethod
+    def _attach(self) -> int:
+        """Open the line; return its descriptor, non-blocking. LinkError: it cannot be opened."""
+
+    @abstractmethod
+    def _detach(self) -> None:
+        """Close whatever _attach opened, also when it failed half-way. Never raises."""
+
+    def open(self) -> None:
+        """Attach to the line, after letting go of one that is still open. LinkError: it cannot be opened."""
+        self.close()
+        with self._in_use:
+            try:
+                self._line = self._attach()
+            except LinkError:
+                self._detach()
+                raise
+            self._fault = None
+            self._wake = os.eventfd(0)
+
+    def close(self) -> None:
+        """Wake a blocked call, wait until it has left, let go of the line."""
+        with self._closing:
+            if self._wake != CLOSED:
+                os.eventfd_write(self._wake, 1)
+            with self._in_use:
+                if self._wake != CLOSED:
+                    self._detach()
+                    os.close(self._wake)
+                    self._line = self._wake = CLOSED
+
+    def read(self, timeout: float) -> list[tuple[int, bytes]]:
+        """Return all that is there, or [] when nothing came within `timeout` seconds. LinkError: the line is gone.
+
+        Once failed it fails until the next open: some lines report a failure only once, and are silent then.
+        """
+        with self._in_use:
+            if self._fault is not None:
+                raise self._fault
+            try:
+                return self._receive() if self._wait(select.POLLIN, timeout) else []
+            except LinkError as fault:
+                self._fault = fault
+                raise
+
+    def write(self, data: bytes) -> None:
+        """Write all of it. LinkError: the line is gone or takes no bytes."""
+        deadline = time.monotonic() + WRITE_TIMEOUT_S
+        left = memoryview(data)
+        with self._in_use:
+            while left:
+                if not self._wait(select.POLLOUT, max(0.0, deadline - time.monotonic())):
+                    raise LinkError(f"takes no bytes for {WRITE_TIMEOUT_S:g} s", self._where, "look at flow control")
+                try:
+                    left = left[os.write(self._line, left) :]
+                except BlockingIOError:
+                    continue  # poll was too optimistic; the deadline ends this
+                except OSError as error:
+                    raise self._lost(error) from error
+
+    def _wait(self, events: int, timeout: float) -> bool:
+        """Return whether the line is ready within `timeout` seconds. LinkError: closed, or being closed."""
+        if self._wake == CLOSED:
+            raise LinkError("the link is closed", self._where)
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if self._line != CLOSED:
+            poll.register(self._line, events)
+        ready = poll.poll(math.ceil(timeout * 1000))
+        if any(number == self._wake for number, _ in ready):
+            raise LinkError("the link is closed", self._where)
+        return bool(ready)
+
+    def _receive(self) -> list[tuple[int, bytes]]:
+        """Return what is there as one chunk. Stamped after the read: a stamp is never before the arrival."""
+        data = bytearray()
+        while len(data) < READ_MAX:
+            try:
+                more = os.read(self._line, READ_MAX - len(data))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._fail(self._lost(error), bool(data))
+                break
+            if not more:
+                self._fail(LinkError(self.gone, self._where), bool(data))
+                break
+            data += more
+        return [(self._clock(), bytes(data))] if data else []
+
+    def _fail(self, fault: LinkError, later: bool) -> None:
+        """Raise `fault` now, or at the next read when something is still to be delivered first."""
+        if not later:
+            raise fault
+        self._fault = fault
+
+    def _lost(self, error: OSError) -> LinkError:
+        return LinkError(f"{self.gone} ({error.strerror or error})", self._where)
