@@ -9,10 +9,11 @@ A wire is a context manager with three calls; `serve` runs device and wire in on
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import os
 import select
 import socket
+import sys
 import termios
 import threading
 import time
@@ -77,11 +78,25 @@ class Pty:
 
     def write(self, data: bytes) -> None:
         """See Wire. A line that nobody reads fills up; what does not fit is lost, old bytes go first."""
-        with contextlib.suppress(BlockingIOError):
-            while data:
-                data = data[os.write(self._master, data) :]
+        while data and (taken := self.write_some(data)):
+            data = data[taken:]
         if data:
             termios.tcflush(self._slave, termios.TCIFLUSH)
+
+    def write_some(self, data: bytes) -> int:
+        """Write what fits now; return how much. For whoever wants to lose nothing (a replay)."""
+        try:
+            return os.write(self._master, data)
+        except BlockingIOError:
+            return 0
+
+    def writable(self, timeout: float) -> bool:
+        """Wait until something fits again."""
+        return bool(select.select([], [self._master], [], timeout)[1])
+
+    def unread(self) -> int:
+        """Return how many bytes the gateway has not read yet."""
+        return int.from_bytes(fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 class TcpServer:
@@ -155,13 +170,13 @@ class CanBus(TcpServer):
 
     def _connected(self) -> None:
         self._records = Outbox()
-        self._server = SocketcandServer(self._records, self._channel, time.time() - time.monotonic())
+        self._daemon = SocketcandServer(self._records, self._channel, time.time() - time.monotonic())
 
     def read(self, timeout: float) -> bytes:
         """Answer commands; nothing that a client sends reaches the simulated devices."""
-        wake = self._server.next_wake()
+        wake = self._daemon.next_wake()
         now = time.monotonic()
-        self._server.receive_data(super().read(timeout if wake is None else min(timeout, max(0.0, wake - now))), now)
+        self._daemon.receive_data(super().read(timeout if wake is None else min(timeout, max(0.0, wake - now))), now)
         self._flush()
         return b""
 
@@ -173,8 +188,8 @@ class CanBus(TcpServer):
 
     def _flush(self) -> None:
         now = time.monotonic()
-        super().write(self._server.data_to_send(now))
-        if self._server.closed:
+        super().write(self._daemon.data_to_send(now))
+        if self._daemon.closed:
             self._drop()
 
 

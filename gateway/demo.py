@@ -1,0 +1,198 @@
+"""The demo: three simulated devices, gateway, broker and KITA, each a process of its own, as they would run for real.
+
+    simulators   IntelliVue on a pseudo-terminal, Modbus TCP on loopback, CAN network behind socketcand on loopback
+    broker       mosquitto when it is installed (MQTT 5), else amqtt (MQTT 3.1.1)
+    kita         receives into demo-data/kita.db
+    gateway      mdi run with a configuration made here: processing id T, so that KITA charts none of it
+
+Everything listens on loopback only. The folder stays behind for a look.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from gateway.config import read_config
+from gateway.core.errors import LinkError
+from gateway.demo_broker import DemoBroker, start_broker
+from gateway.status import read_status
+
+STOP_S = 15.0  # the gateway drains, the driver parts from its device: both are bounded
+DEVICES = ("monitor-seng2", "varmeskab-1", "ecmo-1")
+
+CONFIG = """\
+# Made by the demo. Everything is simulated: MSH-11 is T, and KITA keeps it apart from charting.
+[gateway]
+name = "demo"
+eui64 = "0011223344556677"
+site = "auh"
+unit = "ita"
+facility = "AUH"
+processing_id = "T"
+state_dir = "{folder}/state"
+run_dir = "{folder}/run"
+
+[spool]
+segment_mib = 1
+limit_mib = 64
+
+[sink]
+kind = "mqtt"
+host = "127.0.0.1"
+port = {broker}
+protocol = "{protocol}"
+
+[[route]]
+interval_s = 0.0
+
+[[port]]
+name = "stue3-seng2"
+driver = "philips_intellivue"
+link = {{ kind = "serial", device = "{folder}/monitor", baud = 115200 }}
+[[port.device]]
+name = "monitor-seng2"
+profile = "philips/intellivue_mp"
+eui64 = "0009FBFFFE012345"
+location = {{ unit = "ITA", room = "Stue 3", bed = "Seng 2", facility = "AUH" }}
+
+[[port]]
+name = "proeverum"
+driver = "modbus"
+options = {{ framing = "tcp" }}
+link = {{ kind = "tcp", host = "127.0.0.1", port = {modbus} }}
+[[port.device]]
+name = "varmeskab-1"
+profile = "hettich/hettcube"
+eui64 = "0011223344550001"
+location = {{ unit = "Klinisk Biokemi", room = "Prøverum", facility = "AUH" }}
+
+[[port]]
+name = "ecmo"
+driver = "can_signals"
+link = {{ kind = "can", interface = "socketcand", channel = "can0", port = {can} }}
+[[port.device]]
+name = "ecmo-1"
+profile = "smartecla/bedside_network"
+eui64 = "0011223344550003"
+firmware = "2690"
+location = {{ unit = "ITA", room = "Stue 5", bed = "Seng 1", facility = "AUH" }}
+"""
+
+
+@dataclass
+class Child:
+    """One process of the demo, with its log."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+class Demo:
+    """Starts everything on entering, ends everything on leaving: the gateway first, so that it can drain."""
+
+    def __init__(self, folder: Path, prefer_broker: str = "mosquitto") -> None:
+        self.folder = folder.resolve()
+        self.database = self.folder / "kita.db"
+        self.config_path = self.folder / "mdi_config.toml"
+        self._prefer = prefer_broker
+        self._children: list[Child] = []
+        self.broker: DemoBroker
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
+        self.broker = start_broker(prefer=self._prefer)
+        ports = {name: _free_port() for name in ("modbus", "can")}
+        text = CONFIG.format(folder=self.folder, broker=self.broker.port, protocol=self.broker.protocol, **ports)
+        self.config_path.write_text(text, encoding="utf-8")
+        simulate = ("simulate", "--profile")
+        self._run(
+            "monitor", *simulate, "philips/intellivue_mp", "--pty", f"{self.folder}/monitor", "philips_intellivue"
+        )
+        self._run(
+            "cabinet", *simulate, "hettich/hettcube", "--tcp", str(ports["modbus"]), "-o", "framing=tcp", "modbus"
+        )
+        self._run("ecmo", *simulate, "smartecla/bedside_network", "--can", str(ports["can"]), "can_signals")
+        broker = ("--port", str(self.broker.port), "--protocol", self.broker.protocol, "--host", "127.0.0.1")
+        self._run("kita", "kita", "run", "--database", str(self.database), *broker)
+        self._run("gateway", "run", "--config", str(self.config_path))
+        self.config = read_config(self.config_path)
+
+    def __exit__(self, *_: object) -> None:
+        for child in reversed(self._children):
+            child.process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(STOP_S)
+            if child.process.poll() is None:
+                child.process.kill()
+                child.process.wait()
+        self._children.clear()
+        if hasattr(self, "broker"):
+            self.broker.stop()
+
+    def _run(self, name: str, *arguments: str) -> None:
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.cli.app", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the demo only, which then ends the others in order
+            )
+        self._children.append(Child(name, process, log))
+
+    def check(self) -> None:
+        """Raise LinkError, with the last line it said, when a process has ended by itself."""
+        for child in self._children:
+            code = child.process.poll()
+            if code is not None:
+                said = child.log.read_text(errors="replace").strip().splitlines()
+                raise LinkError(f"{child.name} ended with {code}: {said[-1] if said else 'no word'}", str(child.log))
+
+    def stop_gateway(self) -> None:
+        """End the gateway in order, so that what it has is delivered before the others end."""
+        gateway = self._children.pop()
+        gateway.process.send_signal(signal.SIGTERM)
+        try:
+            gateway.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            gateway.process.kill()
+
+    def status(self) -> dict[str, Any]:
+        """Return the gateway's status of both roles; {} before it has one."""
+        return read_status(self.config)
+
+    def wait_until_started(self, timeout_s: float = 30.0) -> None:
+        """Wait until the gateway says what it does. Raises: LinkError."""
+        end = time.monotonic() + timeout_s
+        pause = threading.Event()
+        while not self.status():
+            self.check()
+            if time.monotonic() > end:
+                raise LinkError("the gateway does not start", str(self.folder / "gateway.log"))
+            pause.wait(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

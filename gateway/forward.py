@@ -1,0 +1,350 @@
+"""The forwarder: from the rings to the receiver's acknowledgement. One thread owns all of it.
+
+    ring ─► route ─► HL7 ─► spool (synced) ─► sink ─► outcome ─► spool.ack
+                              │
+                              └─► ring.release
+
+Order, and why
+  1. Samples are taken from the rings, routed, encoded and appended to the spool; one sync for the whole round.
+  2. Only then are the rings released, and only synced messages are sent: a number that was sent is never used again for
+     other data.
+  3. Only the receiving application's word lets go of a message: accept → done, reject → side file and done, keep or
+     silence → the same bytes again. A new session of the sink sends everything unanswered again.
+  4. After a restart, samples that the spool already holds are skipped: the spool knows the last sample number of each
+     device, and the ring still has what was not released.
+  5. A hole in the sample numbers is a loss. It is declared, per device as far as that is known, and counted.
+
+`step` does one round and never waits; `gateway.service` calls it in a loop. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gateway.core.errors import DeliveryError, InternalError, MdiError
+from gateway.core.message import Message, Outcome, Sink, Verdict
+from gateway.core.plan import Plan
+from gateway.core.ring import PlanName, RingReader, missing_between, same_ring
+from gateway.core.sample import Block, Flag
+from gateway.route import Router
+from gateway.spool import Extent, Spool, SpoolFailed
+
+log = logging.getLogger("mdi.forward")
+END_OF_TIME = 1 << 63
+READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory and on the time of a round
+
+
+class BlockEncoder(Protocol):
+    """What the forwarder wants of an encoder; see gateway.core.hl7.Encoder."""
+
+    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+        """Return the message of these samples."""
+
+
+@dataclass(slots=True)
+class ForwardCounters:
+    """Counted in samples (rows) or messages. A resend is not a loss."""
+
+    rows_read: int = 0
+    rows_again: int = 0  # already in the spool when the ring was read again after a restart
+    rows_lost: int = 0  # declared lost before the spool: ring full or damaged, or not encodable
+    messages: int = 0
+    sent: int = 0
+    resent: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    kept: int = 0
+    outcomes_unknown: int = 0
+    refused_plans: int = 0
+
+
+@dataclass(slots=True)
+class RingSource:
+    """One ring with the devices of its port. last: last sample number read."""
+
+    port: str
+    reader: RingReader
+    last: int = 0
+    blocked: str = ""  # why this ring is not read: its plan cannot be reproduced
+
+
+class Lane:
+    """One device on its way: plan, router and encoder belong together and change together."""
+
+    def __init__(self, name: str, topic: str) -> None:
+        self.name = name
+        self.topic = topic
+        self.plan_name: PlanName | None = None
+        self.router: Router | None = None
+        self.encoder: BlockEncoder | None = None
+        self.pending: list[tuple[BlockEncoder, Block]] = []  # each with the encoder of its own plan
+
+    def take(self, rows: Block) -> None:
+        """Route samples; what goes out waits in `pending`."""
+        assert self.router is not None  # a plan comes first
+        self._put(self.router.take(rows))
+
+    def due(self, now_ns: int) -> None:
+        """Move samples whose window has passed to `pending`."""
+        if self.router is not None:
+            self._put(self.router.due(now_ns))
+
+    def _put(self, rows: Block) -> None:
+        if not len(rows):
+            return
+        assert self.encoder is not None  # router and encoder come together
+        if self.pending and self.pending[-1][0] is self.encoder:
+            rows = np.concatenate((self.pending.pop()[1], rows))
+        self.pending.append((self.encoder, rows))
+
+
+@dataclass(slots=True)
+class _InFlight:
+    message: Message
+    sent_at: float
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPlan:
+    """How lanes are made: compile a plan by name, and make router and encoder for a device and a plan."""
+
+    compile: Callable[[PlanName], Plan]
+    router: Callable[[int, Plan], Router]
+    encoder: Callable[[int, Plan], BlockEncoder]
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardLimits:
+    """From [forward] of the configuration."""
+
+    rows_per_message: int = 500
+    ack_timeout_s: float = 30.0
+    keep_s: float = 5.0
+
+
+class Forwarder:
+    """See the module text."""
+
+    def __init__(
+        self,
+        rings: list[RingSource],
+        lanes: Mapping[int, Lane],
+        make: ForwardPlan,
+        spool: Spool,
+        sink: Sink,
+        limits: ForwardLimits,
+    ) -> None:
+        self.rings = rings
+        self.lanes = lanes
+        self.spool = spool
+        self.sink = sink
+        self.counters = ForwardCounters()
+        self.oldest_unanswered: float | None = None
+        self.last_ack: float | None = None
+        self._make = make
+        self._limits = limits
+        self._held = {lane.name: spool.last_extent(lane.name) for lane in lanes.values()}
+        self._in_flight: dict[str, _InFlight] = {}
+        self._next_send = 0  # last seq handed to the sink in this session
+        self._session = sink.session()
+        self._refused: set[bytes] = set()
+        self._said = ""
+
+    def step(self, now: float, now_ns: int) -> None:
+        """Do one round. now: monotonic s; now_ns: UTC ns.
+
+        Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
+        """
+        self._collect(now_ns)
+        self._answers(now)
+        self._send(now)
+        self.spool.tick()
+
+    @property
+    def waiting(self) -> int:
+        """Messages in the spool that the receiver has not answered for good."""
+        return self.spool.waiting
+
+    def flush(self, now_ns: int) -> None:
+        """Spool all that is in the rings and in open windows: the orderly end."""
+        self._collect(now_ns)
+        for lane in self.lanes.values():
+            lane.due(END_OF_TIME)
+        self._store(now_ns)
+
+    # ---- rings to spool
+
+    def _collect(self, now_ns: int) -> None:
+        for ring in self.rings:
+            if not ring.blocked:
+                self._read(ring)
+        for lane in self.lanes.values():
+            lane.due(now_ns)
+        self._store(now_ns)
+
+    def _read(self, ring: RingSource) -> None:
+        for plan, rows, position in ring.reader.read(READ_ROWS):
+            name = ring.reader.plan_name(plan)
+            lane = self.lanes.get(int(rows["source"][0]))
+            if lane is None or not self._use(lane, name, int(rows["source"][0])):
+                ring.blocked = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
+                log.error("port %s: %s; its samples stay in the ring", ring.port, ring.blocked)
+                self.counters.refused_plans += 1
+                ring.reader.rewind(position)
+                return
+            self._hole(ring, lane, rows)
+            ring.last = int(rows["seq"][-1])
+            rows = self._new(lane, rows)
+            self.counters.rows_read += len(rows)
+            if len(rows):
+                lane.take(rows)
+
+    def _use(self, lane: Lane, name: PlanName, source: int) -> bool:
+        """Make the lane ready for this plan; False when the digest cannot be reproduced here."""
+        if lane.plan_name == name:
+            return True
+        if name.digest in self._refused:
+            return False
+        try:
+            plan = self._make.compile(name)
+        except MdiError as fault:
+            log.error("%s", fault)
+            plan = None
+        if plan is None or plan.digest != name.digest:
+            self._refused.add(name.digest)
+            return False
+        lane.due(END_OF_TIME)  # what waits belongs to the plan before
+        lane.plan_name = name
+        lane.router = self._make.router(source, plan)
+        lane.encoder = self._make.encoder(source, plan)
+        return True
+
+    def _hole(self, ring: RingSource, lane: Lane, rows: Block) -> None:
+        """Declare what is missing between the block before and this one."""
+        missing = missing_between(ring.last, int(rows["seq"][0])) if ring.last else 0
+        if missing:
+            first, t_ns = ring.last + 1, int(rows["t_ns"][0])
+            self._lost(Extent(lane.name, first, first + missing - 1, missing, t_ns, t_ns), "ring full")
+
+    def _lost(self, extent: Extent, reason: str) -> None:
+        self.counters.rows_lost += extent.count
+        self.spool.declare_loss(extent, reason)
+        log.error("%s: %d samples lost (%s), declared", extent.device, extent.count, reason)
+
+    def _new(self, lane: Lane, rows: Block) -> Block:
+        """Leave out what the spool already holds of this device."""
+        held = self._held.get(lane.name)
+        if held is None:
+            return rows
+        first = int(rows["seq"][0])
+        if not same_ring(held.last_seq, first):  # a ring made anew: what the old one held is unknown
+            self._held[lane.name] = None
+            rows = rows.copy()
+            rows["flags"][0] |= Flag.AFTER_GAP
+            return rows
+        fresh = rows[rows["seq"] > held.last_seq]
+        self.counters.rows_again += len(rows) - len(fresh)
+        if len(fresh):
+            self._held[lane.name] = None
+        return fresh
+
+    def _store(self, now_ns: int) -> None:
+        """Encode and append everything pending, sync once, then release the rings."""
+        try:
+            for lane in self.lanes.values():
+                self._store_lane(lane, now_ns)
+            self.spool.sync()
+        except SpoolFailed:
+            raise
+        except DeliveryError as fault:  # no space, no rights: nothing is released, the same samples are tried again
+            self._say_once(str(fault))
+            return
+        self._said = ""
+        for ring in self.rings:
+            ring.reader.release()
+
+    def _say_once(self, what: str) -> None:
+        """A state that lasts is one line, not one a round."""
+        if what != self._said:
+            log.error("%s", what)
+            self._said = what
+
+    def _store_lane(self, lane: Lane, now_ns: int) -> None:
+        """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
+        while lane.pending:
+            encoder, rows = lane.pending[0]
+            part, rest = rows[: self._limits.rows_per_message], rows[self._limits.rows_per_message :]
+            self._append(lane, encoder, part, now_ns)
+            lane.pending[:1] = [(encoder, rest)] if len(rest) else []
+
+    def _append(self, lane: Lane, encoder: BlockEncoder, rows: Block, now_ns: int) -> None:
+        seq, control_id = self.spool.next_control_id()
+        extent = _extent(lane.name, rows)
+        try:
+            payload = encoder.encode(rows, control_id, now_ns)
+        except InternalError as fault:  # a bug of ours must not stop the device for good, nor be silent
+            log.critical("%s: samples cannot be encoded: %s", lane.name, fault)
+            self._lost(extent, "not encodable")
+            return
+        self.spool.append(Message(seq, control_id, lane.topic, payload), extent)
+        self.counters.messages += 1
+
+    # ---- spool to sink
+
+    def _send(self, now: float) -> None:
+        session = self.sink.session()
+        if session != self._session:  # the receiver may have forgotten: everything unanswered again, in order
+            self._session = session
+            for flight in self._in_flight.values():
+                flight.sent_at, flight.not_before = float("-inf"), now
+        for flight in self._overdue(now):  # what is under way already needs no room
+            self.sink.send(flight.message)
+            flight.sent_at, flight.not_before = now, 0.0
+            self.counters.resent += 1
+        for message in self.spool.unacknowledged(self._next_send, self.sink.room()):
+            self.sink.send(message)
+            self._in_flight[message.control_id] = _InFlight(message, now)
+            self._next_send = message.seq
+            self.counters.sent += 1
+
+    def _overdue(self, now: float) -> list[_InFlight]:
+        return [
+            flight
+            for flight in self._in_flight.values()
+            if (flight.not_before and flight.not_before <= now)
+            or (not flight.not_before and now - flight.sent_at >= self._limits.ack_timeout_s)
+        ]
+
+    def _answers(self, now: float) -> None:
+        for outcome in self.sink.outcomes():
+            flight = self._in_flight.get(outcome.control_id)
+            if flight is None:
+                self.counters.outcomes_unknown += 1
+                continue
+            if outcome.verdict is Verdict.KEEP:
+                self.counters.kept += 1
+                flight.not_before = now + self._limits.keep_s
+                continue
+            self._settle(flight, outcome)
+            del self._in_flight[outcome.control_id]
+            self.last_ack = now
+
+    def _settle(self, flight: _InFlight, outcome: Outcome) -> None:
+        if outcome.verdict is Verdict.ACCEPT:
+            self.spool.ack(flight.message.seq)
+            self.counters.accepted += 1
+            return
+        self.spool.reject(flight.message.seq, outcome.reason)
+        self.counters.rejected += 1
+        log.error("message %s rejected: %s; kept in the side file", outcome.control_id, outcome.reason)
+
+
+def _extent(device: str, rows: Block) -> Extent:
+    t_ns = rows["t_ns"]
+    return Extent(device, int(rows["seq"].min()), int(rows["seq"].max()), len(rows), int(t_ns.min()), int(t_ns.max()))

@@ -1,0 +1,112 @@
+"""What is installed: drivers, links and sinks by entry point, profiles by folder.
+
+Names are the only coupling: the gateway never imports a driver by its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from gateway.core.errors import ConfigError, ProfileError
+from gateway.core.nomenclature import nomenclature
+from gateway.core.plan import Plan
+from gateway.core.profile import MAX_TEXT, Profile, parse_profile
+from gateway.core.protocol import Driver
+from gateway.core.settings import did_you_mean
+from gateway.core.toml_lines import load
+
+GROUPS = {"driver": "mdi.drivers", "link": "mdi.links", "sink": "mdi.sinks"}
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, dict[str, Any]]:
+    return {kind: {entry.name: entry for entry in entry_points(group=group)} for kind, group in GROUPS.items()}
+
+
+def names(kind: str) -> list[str]:
+    """Return the registered names of a kind: "driver", "link" or "sink"."""
+    return sorted(_installed()[kind])
+
+
+@lru_cache(maxsize=64)
+def find(kind: str, name: str) -> Any:
+    """Load what is registered as `name`: a Driver, LinkKind or SinkKind. Raises: ConfigError with a suggestion."""
+    entry = _installed()[kind].get(name)
+    if entry is None:
+        raise ConfigError(f"there is no {kind} {name!r}", hint=did_you_mean(name, names(kind)))
+    return entry.load()
+
+
+def driver(name: str) -> Driver:
+    """Load a driver. Raises: ConfigError."""
+    found = find("driver", name)
+    assert isinstance(found, Driver)
+    return found
+
+
+class Profiles:
+    """The profiles of one installation: own directories first, then the packaged ones. Read once each."""
+
+    def __init__(self, directories: Iterable[Path] = ()) -> None:
+        self._roots = [*directories, Path(str(files("firmware_profiles")))]
+        self._read: dict[str, Profile] = {}
+
+    def ids(self) -> list[str]:
+        """Return all profile ids, "vendor/model"."""
+        return sorted({_id(root, path) for root in self._roots for path in root.glob("*/*.toml")})
+
+    def path(self, profile_id: str) -> Path:
+        """Return the file of a profile. Raises: ProfileError with a suggestion."""
+        for root in self._roots:
+            path = root / f"{profile_id}.toml"
+            if path.is_file():
+                return path
+        hint = did_you_mean(profile_id, self.ids())
+        raise ProfileError(f"there is no profile {profile_id!r}", hint=hint)
+
+    def get(self, profile_id: str) -> Profile:
+        """Read a profile. Raises: ProfileError with file and line."""
+        if profile_id not in self._read:
+            self._read[profile_id] = read_profile(self.path(profile_id), profile_id)
+        return self._read[profile_id]
+
+    def __iter__(self) -> Iterator[Profile]:
+        return (self.get(profile_id) for profile_id in self.ids())
+
+    def plan(self, profile_id: str, firmware: str) -> Plan:
+        """Compile the plan of a profile for a firmware ("" = not known). Raises: ProfileError."""
+        return Plan(self.get(profile_id), firmware, nomenclature())
+
+
+def read_profile(path: Path, profile_id: str | None = None) -> Profile:
+    """Read the profile at `path` with the data files it names. Raises: ProfileError."""
+    text = _text(path)
+    head = load(text, str(path), ProfileError).get("profile", {})
+    wanted = head.get("files", []) if isinstance(head, dict) else []
+    data = {name: _text(path.parent / name) for name in wanted if _beside(path, name)}
+    return parse_profile(text, profile_id or f"{path.parent.name}/{path.stem}", str(path), data)
+
+
+def _beside(path: Path, name: object) -> bool:
+    """A data file lies beside its profile: no path leads out of the folder."""
+    return isinstance(name, str) and Path(name).name == name and (path.parent / name).is_file()
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_TEXT:
+            raise ProfileError(f"file is larger than {MAX_TEXT // 1024} KiB", str(path), "a profile is a table")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ProfileError("file is not UTF-8", str(path), "save it as UTF-8") from None
+    except OSError as fault:
+        raise ProfileError(f"cannot be read: {fault.strerror}", str(path), "check the path and its rights") from fault
+
+
+def _id(root: Path, path: Path) -> str:
+    return path.relative_to(root).with_suffix("").as_posix()

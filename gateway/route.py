@@ -1,0 +1,113 @@
+"""Routes: which samples go out, and when. Pure; one Router per device plan.
+
+    interval 0    every sample, as it comes
+    interval > 0  in each window [k·interval, (k+1)·interval) of the wall clock the latest usable sample of a metric,
+                  sent when the window has passed; a window with no usable sample sends its latest no-value, so that a
+                  receiver sees "no value" and not silence; an episodic value goes at once, when it is new
+    no route      not sent, counted
+
+Waveforms and alerts have messages of their own (IHE WCM, PCD-04); they are not sent from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.core.plan import Plan
+from gateway.core.sample import SAMPLE, USABLE, Block, Flag, empty_block
+
+_USABLE = np.zeros(256, bool)
+_USABLE[list(USABLE)] = True
+REPEAT_NS = 10_000_000_000  # the same episodic value within 10 s is a repetition: devices repeat about once a second
+SENT_KINDS = ("numeric", "enumeration")
+
+
+@dataclass(slots=True)
+class RouteCounters:
+    """What became of the samples a router has seen: seen = sent + waiting (one per metric) + thinned + not_routed."""
+
+    seen: int = 0
+    sent: int = 0
+    thinned: int = 0
+    not_routed: int = 0
+
+
+class Router:
+    """Chooses samples of one device. intervals: seconds per metric of the plan, None where no route names it."""
+
+    def __init__(self, plan: Plan, intervals: Sequence[float | None]) -> None:
+        sent = [i is not None and m.kind in SENT_KINDS for m, i in zip(plan.metrics, intervals, strict=True)]
+        self._interval_ns = np.array([round((i or 0) * 1e9) if s else -1 for s, i in zip(sent, intervals, strict=True)])
+        self._all_now = bool(np.all(self._interval_ns <= 0))
+        self._window: dict[int, tuple[int, Block]] = {}  # metric -> (end of window, latest sample)
+        self._episodic: dict[int, Block] = {}  # metric -> sample last seen
+        self.counters = RouteCounters()
+
+    def take(self, rows: Block) -> Block:
+        """Return what goes out now. rows, result: (n,) SAMPLE of this device, in order."""
+        self.counters.seen += len(rows)
+        interval = self._interval_ns[rows["metric"]]
+        routed = interval >= 0
+        if not routed.all():
+            self.counters.not_routed += len(rows) - int(routed.sum())
+            rows, interval = rows[routed], interval[routed]
+        if self._all_now:
+            now = rows
+        else:
+            at_once = interval == 0
+            out = [rows[at_once]]
+            out += [
+                chosen
+                for row, i in zip(rows[~at_once], interval[~at_once], strict=True)
+                for chosen in self._windowed(row, int(i))
+            ]
+            now = np.concatenate(out)
+        self.counters.sent += len(now)
+        return now
+
+    def due(self, now_ns: int) -> Block:
+        """Return the samples whose window has passed."""
+        ready = [metric for metric, (end, _) in self._window.items() if end <= now_ns]
+        if not ready:
+            return empty_block()
+        rows = np.concatenate([self._window.pop(metric)[1] for metric in ready])
+        self.counters.sent += len(rows)
+        return rows[np.argsort(rows["t_ns"], kind="stable")]
+
+    def _windowed(self, row: np.void, interval: int) -> list[Block]:
+        """Put one sample into its window; return what that pushes out."""
+        metric, t_ns = int(row["metric"]), int(row["t_ns"])
+        block = np.array([row], SAMPLE)
+        if row["flags"] & Flag.EPISODIC:
+            before, self._episodic[metric] = self._episodic.get(metric), block
+            if before is not None and _repeats(before[0], row):
+                self.counters.thinned += 1
+                return []
+            return [block]
+        waiting = self._window.get(metric)
+        out: list[Block] = []
+        if waiting and not waiting[0] - interval <= t_ns < waiting[0]:  # also when the clock was set back
+            out = [waiting[1]]
+            waiting = None
+        end = (t_ns // interval + 1) * interval
+        if waiting:
+            self.counters.thinned += 1
+            if _USABLE[waiting[1]["validity"][0]] and not _USABLE[row["validity"]]:
+                return out
+        self._window[metric] = (end, block)
+        return out
+
+
+def _repeats(before: np.void, row: np.void) -> bool:
+    """Tell whether an episodic sample only says again what the one before it said.
+
+    Many devices repeat the last cuff pressure each second. A second measurement with the same result is a new one: it
+    comes after a pause, or with a no-value (measuring) between.
+    """
+    a, b = float(before["value"]), float(row["value"])
+    same = before["validity"] == row["validity"] and (a == b or (math.isnan(a) and math.isnan(b)))
+    return bool(same) and int(row["t_ns"]) - int(before["t_ns"]) <= REPEAT_NS

@@ -1,0 +1,98 @@
+"""The status of a running gateway, for `mdi status` and other programs: one JSON file per role in the run directory.
+
+Counters and states only: no value, no identity of anybody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from gateway.config import Config
+from gateway.forward import Forwarder
+from gateway.port import Port
+
+STALE_S = 5.0  # the file is written each second; older means that the process is gone or stuck
+
+
+def port_status(port: Port, now: float) -> dict[str, Any]:
+    """Return the state of one port."""
+    counters = {key: dict(value) if isinstance(value, Counter) else value for key, value in _fields(port.counters)}
+    return {
+        "name": port.name,
+        "state": port.state,
+        "idle_s": round(now - port.progress, 1),
+        **counters,
+        "ring": {"fill": round(port.ring.fill, 3), "seen": port.ring.seen, "dropped": port.ring.dropped},
+        "devices": [
+            {
+                "name": device.name,
+                "profile": device.profile_id,
+                "firmware": device.firmware,
+                "digest": device.plan.digest.hex()[:16],
+                "refused": device.refused,
+                "samples": device.samples,
+                "last_data_ns": device.last_data_ns,
+                "unmapped": sum(device.plan.unmapped.values()),
+            }
+            for device in port.devices
+        ],
+    }
+
+
+def _fields(counters: object) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(counters, field.name)) for field in fields(counters)]  # type: ignore[arg-type]
+
+
+def forward_status(forwarder: Forwarder) -> dict[str, Any]:
+    """Return the state of the way from ring to receiver."""
+    return {
+        "sink": forwarder.sink.state(),
+        "counters": asdict(forwarder.counters),
+        "spool": {
+            **asdict(forwarder.spool.counters),
+            "waiting": forwarder.waiting,
+            "fill": round(forwarder.spool.fill, 4),
+        },
+        "rings": [
+            {"port": r.port, "fill": round(r.reader.fill, 3), "torn": r.reader.torn, "blocked": r.blocked}
+            for r in forwarder.rings
+        ],
+        "devices": [
+            {"name": lane.name, **(asdict(lane.router.counters) if lane.router else {})}
+            for lane in forwarder.lanes.values()
+        ],
+    }
+
+
+def status_path(config: Config, role: str) -> Path:
+    """Return the status file of a role."""
+    return Path(config.gateway.run_dir) / f"status-{role}.json"
+
+
+def write_status(config: Config, role: str, status: dict[str, Any]) -> None:
+    """Replace the status file: a reader sees the old one or the new one."""
+    path = status_path(config, role)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps(status), encoding="utf-8")
+    os.replace(draft, path)
+
+
+def read_status(config: Config) -> dict[str, Any]:
+    """Return role -> status with `alive`; a role that never ran here is missing."""
+    found: dict[str, Any] = {}
+    for role in ("acquire", "forward"):
+        try:
+            status = json.loads(status_path(config, role).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        status["age_s"] = round((time.time_ns() - status["t_ns"]) / 1e9, 1)
+        status["alive"] = status["age_s"] < STALE_S
+        found[role] = status
+    return found

@@ -1,0 +1,216 @@
+"""A port with a scripted line: it reads, answers, publishes, survives the line and refuses the wrong device by name."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway.core.errors import LinkError
+from gateway.core.frame import NEED_DATA, Event, Fault, Frame, Identified, Reading
+from gateway.core.nomenclature import nomenclature
+from gateway.core.plan import Plan
+from gateway.core.profile import parse_profile
+from gateway.core.ring import RingReader, RingWriter, buffer_size, format_buffer
+from gateway.links.base import LinkEnded
+from gateway.port import Clocks, Port, PortDevice, guarded
+from tests.unit.test_plan import HEAD, SPO2
+
+PROFILE = parse_profile(
+    HEAD.replace("[units]", '[firmware]\nranges = [{ min = "1", max = "2" }]\n[units]') + SPO2 + "\n]\n",
+    "test/test",
+    "test.toml",
+)
+Step = list[tuple[int, bytes]] | Exception | Callable[[], None]
+
+
+@dataclass
+class ScriptedLink:
+    """Plays a script of reads; sets `stop` when it is over."""
+
+    stop: threading.Event
+    script: deque[Step]
+    opens: list[Exception | None] = field(default_factory=list)
+    written: list[bytes] = field(default_factory=list)
+    opened: int = 0
+    closed: int = 0
+
+    def open(self) -> None:
+        self.opened += 1
+        fault = self.opens.pop(0) if self.opens else None
+        if fault:
+            raise fault
+
+    def read(self, timeout: float) -> list[tuple[int, bytes]]:
+        assert 0 <= timeout <= 1
+        if not self.script:
+            self.stop.set()
+            return []
+        step = self.script.popleft()
+        if isinstance(step, Exception):
+            raise step
+        if callable(step):
+            step()
+            return []
+        return step
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class EchoProtocol:
+    """One byte in is one reading; some bytes have a meaning of their own."""
+
+    def __init__(self) -> None:
+        self.frames_ok = 0
+        self.started = 0
+        self.parting = False
+        self.asked = True
+        self._events: deque[Event] = deque()
+
+    def start(self, now: float) -> None:
+        self.started += 1
+        self.asked = False
+
+    def receive_data(self, data: bytes, t_ns: int) -> None:
+        for byte in data:
+            if byte == ord("!"):
+                self._events.append(Fault("fcs", "wrong", bad_frame=True))
+            elif byte == ord("?"):
+                self._events.append(Fault("silence", "nothing for 5 s"))
+            elif byte in b"1239":
+                self._events.append(Identified("Test", "Test", chr(byte)))
+            else:
+                self.frames_ok += 1
+                self._events.append(Frame("numeric", [Reading(1, 0, 0x0220, float(byte))], t_ns))
+
+    def next_event(self) -> Event:
+        return self._events.popleft() if self._events else NEED_DATA
+
+    def data_to_send(self, now: float) -> bytes:
+        if self.parting:
+            self.parting = False
+            return b"bye"
+        asked, self.asked = self.asked, True
+        return b"" if asked else b"hello"
+
+    def next_wake(self) -> float | None:
+        return 0.0 if self.parting else None
+
+    def stop(self, now: float) -> None:
+        self.parting = True
+
+
+class Rig:
+    def __init__(self, *script: Step, opens: list[Exception | None] | None = None) -> None:
+        self.stop = threading.Event()
+        self.link = ScriptedLink(self.stop, deque(script), opens or [])
+        self.protocol = EchoProtocol()
+        buffer = memoryview(bytearray(buffer_size(256)))
+        format_buffer(buffer, 256)
+        self.reader = RingReader(buffer)
+        self.device = PortDevice(3, "device", "test/test", "", self.compile("test/test", ""))
+        clocks = Clocks(lambda: 1000.0, lambda: 5)
+        self.port = Port("port", self.link, self.protocol, [self.device], RingWriter(buffer), self.compile, clocks)
+
+    def compile(self, _: str, firmware: str) -> Plan:
+        return Plan(PROFILE, firmware, nomenclature())
+
+    def run(self) -> list[tuple[int, float]]:
+        thread = threading.Thread(target=guarded, args=(self.port, self.stop))
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        return [(int(row["source"]), float(row["value"])) for b in self.reader.read(1000) for row in b.rows]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.port.PAUSES_S", (0.0,))
+
+
+def test_it_reads_answers_publishes_and_parts() -> None:
+    rig = Rig([(1, b"ab")], [], [(2, b"c")])
+    assert rig.run() == [(3, 97.0), (3, 98.0), (3, 99.0)]
+    assert rig.link.written == [b"hello", b"bye"]
+    assert (rig.port.counters.frames_ok, rig.port.counters.samples, rig.port.counters.bytes_in) == (3, 3, 3)
+    assert rig.port.state == "stopped"
+    assert rig.link.closed
+
+
+def test_one_read_is_one_block() -> None:
+    rig = Rig([(1, b"ab"), (2, b"cd")])
+    rig.run()
+    rig.reader.rewind()
+    assert [len(b.rows) for b in rig.reader.read(1000)] == [4]
+
+
+def test_a_line_that_fails_is_opened_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    gone = [LinkError("no such port", "/dev/ttyX", "plug it in") for _ in range(5)]
+    rig = Rig([(1, b"a")], LinkError("unplugged", "/dev/ttyX"), [(2, b"b")], opens=[*gone, None, None])
+    with caplog.at_level(logging.WARNING):
+        assert [value for _, value in rig.run()] == [97.0, 98.0]
+    assert rig.port.counters.link_errors == 6
+    assert rig.protocol.started == 2
+    assert [r.getMessage() for r in caplog.records] == [
+        "port port: /dev/ttyX: no such port → plug it in",
+        "port port: /dev/ttyX: unplugged",
+    ]
+
+
+def test_bad_frames_are_counted_and_not_said(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig([(1, b"!!a!")])
+    with caplog.at_level(logging.WARNING):
+        assert rig.run() == [(3, 97.0)]
+    assert rig.port.counters.frames_bad == {"fcs": 3}
+    assert not caplog.records
+
+
+def test_a_fault_of_the_line_is_one_line_for_the_person(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig([(1, b"???")])
+    with caplog.at_level(logging.WARNING):
+        rig.run()
+    assert [r.getMessage() for r in caplog.records] == ["port port: device: silence: nothing for 5 s"]
+    assert rig.port.counters.faults == {"silence": 3}
+
+
+def test_the_firmware_that_the_device_says_gives_the_plan() -> None:
+    rig = Rig([(1, b"a1b")])
+    rig.run()
+    rig.reader.rewind()
+    names = [rig.reader.plan_name(b.plan).firmware for b in rig.reader.read(100)]
+    assert names == ["", "1"]
+
+
+def test_a_device_of_another_firmware_is_refused_by_name_and_taken_when_it_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[str] = []
+    rig = Rig([(1, b"9ab")], [(2, b"c2d")])
+    rig.link.script.insert(1, lambda: seen.append(rig.port.state))
+    with caplog.at_level(logging.WARNING):
+        assert [value for _, value in rig.run()] == [100.0]
+    assert "firmware '9' is outside the range of profile test/test" in seen[0]
+    assert rig.port.counters.refused_frames == 3
+    assert len([r for r in caplog.records if "outside" in r.getMessage()]) == 1
+
+
+def test_the_end_of_a_recording_is_not_played_again() -> None:
+    rig = Rig([(1, b"a")], LinkEnded("at its end"))
+    threading.Timer(0.3, rig.stop.set).start()
+    assert rig.run() == [(3, 97.0)]
+    assert rig.link.opened == 1
+
+
+def test_a_bug_ends_this_port_only_and_is_said_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig([(1, b"a")], ZeroDivisionError("a bug"), [(2, b"b")])
+    assert [value for _, value in rig.run()] == [97.0, 98.0]
+    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert record.exc_info is not None

@@ -1,0 +1,133 @@
+"""Routes: nothing is chosen twice, nothing disappears uncounted, episodic values go at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.sample import SAMPLE, Flag, Validity
+from gateway.route import Router
+
+S = 1_000_000_000
+
+
+@dataclass
+class FakeMetric:
+    kind: str = "numeric"
+
+
+@dataclass
+class FakePlan:
+    metrics: tuple[FakeMetric, ...]
+
+
+def router(*intervals: float | None, kinds: dict[int, str] | None = None) -> Router:
+    metrics = tuple(FakeMetric((kinds or {}).get(i, "numeric")) for i in range(len(intervals)))
+    return Router(FakePlan(metrics), intervals)  # type: ignore[arg-type]
+
+
+def rows(*samples: tuple[float, int, float, int, int]) -> np.ndarray:
+    """(t in s, metric, value, validity, flags) …"""
+    block = np.zeros(len(samples), SAMPLE)
+    for i, (t, metric, value, validity, flags) in enumerate(samples):
+        block[i] = (round(t * S), i + 1, value, metric, 0, validity, flags, 0)
+    return block
+
+
+def test_interval_0_sends_every_sample_in_order() -> None:
+    block = rows((1, 0, 80, 0, 0), (1, 1, 97, 0, 0), (2, 0, 81, 0, 0))
+    assert np.array_equal(router(0, 0).take(block), block)
+
+
+def test_a_window_sends_its_latest_usable_value_when_it_has_passed() -> None:
+    r = router(60)
+    assert (
+        len(r.take(rows((1, 0, 80, Validity.VLD, 0), (30, 0, 81, Validity.VLD, 0), (59, 0, math.nan, Validity.NA, 0))))
+        == 0
+    )
+    assert len(r.due(59 * S)) == 0
+    assert r.due(60 * S)["value"].tolist() == [81.0]
+    assert len(r.due(120 * S)) == 0
+
+
+def test_a_window_without_a_usable_value_says_so() -> None:
+    r = router(60)
+    r.take(rows((1, 0, math.nan, Validity.INV, 0), (2, 0, math.nan, Validity.NA, 0)))
+    (row,) = r.due(60 * S)
+    assert row["validity"] == Validity.NA
+
+
+def test_a_sample_of_the_next_window_pushes_out_the_one_before() -> None:
+    r = router(60)
+    r.take(rows((59, 0, 80, 0, 0)))
+    assert r.take(rows((61, 0, 81, 0, 0)))["value"].tolist() == [80.0]
+
+
+def test_a_clock_that_was_set_back_holds_nothing_back() -> None:
+    r = router(60)
+    r.take(rows((1000, 0, 80, 0, 0)))
+    assert r.take(rows((10, 0, 81, 0, 0)))["value"].tolist() == [80.0]
+    assert r.due(60 * S)["value"].tolist() == [81.0]
+
+
+def test_an_episodic_value_goes_at_once_and_its_repetitions_do_not() -> None:
+    r = router(60)
+    cuff = Flag.EPISODIC
+    sent = [len(r.take(rows((t, 0, 120, 0, cuff)))) for t in (1, 2, 3)]
+    assert sent == [1, 0, 0]
+    assert len(r.take(rows((4, 0, 118, 0, cuff)))) == 1
+
+
+def test_a_second_cuff_measurement_with_the_same_result_is_sent() -> None:
+    r = router(60)
+    assert [len(r.take(rows((t, 0, 120, 0, Flag.EPISODIC)))) for t in (0, 900)] == [1, 1]
+    measuring = rows((901, 0, math.nan, Validity.ONG, Flag.EPISODIC), (905, 0, 120, 0, Flag.EPISODIC))
+    assert len(r.take(measuring)) == 2
+
+
+def test_what_no_route_names_is_counted() -> None:
+    r = router(0, None, 0, kinds={2: "waveform"})
+    assert len(r.take(rows((1, 0, 80, 0, 0), (1, 1, 97, 0, 0), (1, 2, 0.5, 0, Flag.WAVEFORM)))) == 1
+    assert (r.counters.seen, r.counters.sent, r.counters.not_routed) == (3, 1, 2)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 400),
+            st.integers(0, 3),
+            st.floats(0, 300),
+            st.sampled_from([Validity.VLD, Validity.NA, Validity.INV, Validity.QST]),
+            st.sampled_from([0, int(Flag.EPISODIC)]),
+        ),
+        max_size=60,
+    ),
+    st.lists(st.integers(0, 400), max_size=5),
+)
+def test_every_sample_is_sent_waits_is_thinned_or_is_not_routed(
+    samples: list[tuple[float, int, float, int, int]], looks: list[int]
+) -> None:
+    r = router(0, 60, 7, None)
+    sent: list[int] = []
+    cuts = sorted({0, len(samples), *(look % (len(samples) + 1) for look in looks)})
+    block = rows(*samples)
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        sent += r.take(block[start:end])["seq"].tolist()
+        sent += r.due(looks[0] * S if looks else 0)["seq"].tolist()
+    sent += r.due(10**6 * S)["seq"].tolist()
+    counters = r.counters
+    assert len(sent) == len(set(sent)) == counters.sent
+    assert counters.seen == len(samples) == counters.sent + counters.thinned + counters.not_routed
+
+
+@pytest.mark.parametrize("metric", [0, 1])
+def test_routes_of_one_device_do_not_touch_each_other(metric: int) -> None:
+    r = router(0, 60)
+    out = r.take(rows((1, 0, 80, 0, 0), (1, 1, 97, 0, 0)))
+    assert out["metric"].tolist() == [0]
+    assert r.due(60 * S)["metric"].tolist() == ([1] if metric else [1])
