@@ -35,6 +35,13 @@ class GatewaySettings(Settings):
     unit: str = field(metadata=setting("Ward or department as named in topics.", pattern=NAME))
     facility: str = field(metadata=setting("Sending facility (MSH-4)."))
     timezone: str = field(default="Europe/Copenhagen", metadata=setting("Time zone of the times in messages."))
+    time_sync: str = field(
+        default="NONE",
+        metadata=setting(
+            "How the clock of this box is kept, as told to the receiver (11073 MDC_TIME_SYNC_…).",
+            choices=("NONE", "NTPV4"),
+        ),
+    )
     processing_id: str = field(
         default="P",
         metadata=setting(

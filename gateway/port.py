@@ -112,7 +112,6 @@ class Port:
                 while not stop.is_set():
                     if self._round():
                         tries = 0
-                        self._recovered()
                 self._part()
             except LinkEnded as end:
                 self.link.close()
@@ -141,7 +140,9 @@ class Port:
             self.protocol.receive_data(data, t_ns)
             self._events(blocks)
         self._events(blocks)  # a protocol may also say something because time has passed
-        self._publish(blocks)
+        if blocks:
+            self._publish(blocks)
+            self._recovered()
         return bool(packets)
 
     def _write(self, now: float) -> None:

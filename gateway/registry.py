@@ -55,6 +55,7 @@ class Profiles:
     def __init__(self, directories: Iterable[Path] = ()) -> None:
         self._roots = [*directories, Path(str(files("firmware_profiles")))]
         self._read: dict[str, Profile] = {}
+        self._plans: dict[tuple[str, str], Plan] = {}
 
     def ids(self) -> list[str]:
         """Return all profile ids, "vendor/model"."""
@@ -80,7 +81,10 @@ class Profiles:
 
     def plan(self, profile_id: str, firmware: str) -> Plan:
         """Compile the plan of a profile for a firmware ("" = not known). Raises: ProfileError."""
-        return Plan(self.get(profile_id), firmware, nomenclature())
+        key = (profile_id, firmware)
+        if key not in self._plans:
+            self._plans[key] = Plan(self.get(profile_id), firmware, nomenclature())
+        return self._plans[key].twin()
 
 
 def read_profile(path: Path, profile_id: str | None = None) -> Profile:

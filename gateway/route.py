@@ -6,6 +6,8 @@
                   receiver sees "no value" and not silence; an episodic value goes at once, when it is new
     no route      not sent, counted
 
+A mark AFTER_GAP is never thinned away: the next sample that goes out carries it.
+
 Waveforms and alerts have messages of their own (IHE WCM, PCD-04); they are not sent from here.
 """
 
@@ -20,6 +22,7 @@ import numpy as np
 from gateway.core.plan import Plan
 from gateway.core.sample import SAMPLE, USABLE, Block, Flag, empty_block
 
+_AFTER_GAP = np.uint8(Flag.AFTER_GAP)
 _USABLE = np.zeros(256, bool)
 _USABLE[list(USABLE)] = True
 REPEAT_NS = 10_000_000_000  # the same episodic value within 10 s is a repetition: devices repeat about once a second
@@ -45,11 +48,13 @@ class Router:
         self._all_now = bool(np.all(self._interval_ns <= 0))
         self._window: dict[int, tuple[int, Block]] = {}  # metric -> (end of window, latest sample)
         self._episodic: dict[int, Block] = {}  # metric -> sample last seen
+        self._gap = False
         self.counters = RouteCounters()
 
     def take(self, rows: Block) -> Block:
         """Return what goes out now. rows, result: (n,) SAMPLE of this device, in order."""
         self.counters.seen += len(rows)
+        self._gap = self._gap or bool((rows["flags"] & _AFTER_GAP).any())
         interval = self._interval_ns[rows["metric"]]
         routed = interval >= 0
         if not routed.all():
@@ -66,8 +71,7 @@ class Router:
                 for chosen in self._windowed(row, int(i))
             ]
             now = np.concatenate(out)
-        self.counters.sent += len(now)
-        return now
+        return self._out(now)
 
     def due(self, now_ns: int) -> Block:
         """Return the samples whose window has passed."""
@@ -75,8 +79,16 @@ class Router:
         if not ready:
             return empty_block()
         rows = np.concatenate([self._window.pop(metric)[1] for metric in ready])
+        return self._out(rows[np.argsort(rows["t_ns"], kind="stable")])
+
+    def _out(self, rows: Block) -> Block:
+        """Count what goes out. A gap is told by the next sample that does, whichever sample was marked with it."""
         self.counters.sent += len(rows)
-        return rows[np.argsort(rows["t_ns"], kind="stable")]
+        if self._gap and len(rows):
+            rows = rows.copy()
+            rows["flags"][0] |= _AFTER_GAP
+            self._gap = False
+        return rows
 
     def _windowed(self, row: np.void, interval: int) -> list[Block]:
         """Put one sample into its window; return what that pushes out."""

@@ -33,6 +33,10 @@ from gateway.status import forward_status, port_status, write_status
 
 log = logging.getLogger("mdi")
 STEP_NS = 250_000_000  # a jump of the wall clock beyond this is an event (design, guarantees: clocks)
+TIME_SYNC = {  # 11073-10101, values of MDC_TIME_SYNC_PROTOCOL
+    "NONE": "532224^MDC_TIME_SYNC_NONE^MDC",
+    "NTPV4": "532226^MDC_TIME_SYNC_NTPV4^MDC",
+}
 DRAIN_S = 5.0  # an orderly stop waits this long for the receiver's answers
 CLOCKS = Clocks(time.monotonic, time.time_ns)
 
@@ -181,6 +185,7 @@ def sender(config: Config) -> Sender:
         receiving_application=config.receiver.application,
         receiving_facility=config.receiver.facility,
         processing_id=config.gateway.processing_id,
+        time_sync=TIME_SYNC[config.gateway.time_sync],
     )
 
 

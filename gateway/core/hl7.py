@@ -70,7 +70,7 @@ NUMBERLESS: Final = frozenset({Validity.ONG, Validity.INV, Validity.NA})
 """OBX-8 BUSY, INV, NAV: OBX-5 stays empty and OBX-11 is X, whatever the device sent along."""
 _PROMISES_NUMBER = frozenset({Validity.VLD, Validity.VLDATED, Validity.QST})
 
-# OBX-17. A setting as a device reports it was set by hand; what a device sets by itself it reports as a measurement.
+# OBX-17 (SDPi). No device protocol here says who has set a setting; by hand is the rule, and what the examples send.
 _METHOD = {
     "measurement": "AMEAS^auto-measurement^MDC",
     "calculation": "ACALC^auto-calculation^MDC",
@@ -81,7 +81,7 @@ _EPISODIC = f"{OBS_NONCTS_CODE}^MDC_OBS_NONCTS^MDC"
 _DIMENSIONLESS = "262656^MDC_DIM_DIMLESS^MDC^1^1^UCUM"
 _NO_PATIENT = 'PID|||""^^^CPR&1.2.208.176.1.2&ISO^NI||^^^^^^U||||||||||||||||||||||||||Y\r'
 MAX_CACHED = 512  # rows, skeletons; a device has a handful of shapes, a fault that makes many must not fill the memory
-_KEY = struct.Struct("<HHBBBx")  # metric, source, validity, flags, number: columns 24 to 31 of a SAMPLE, spare reused
+_KEY = struct.Struct("<HHBBBx")  # columns 24 to 31 of a SAMPLE, in the spare: is there a number
 _SHAPE_COLUMNS, _NUMBER_COLUMN = slice(24, 32), 6
 
 Path = tuple[int, ...]
@@ -268,7 +268,6 @@ def _instants(block: Block) -> Iterator[tuple[int, Shape, list[float]]]:
     values = block["value"]
     columns = np.ascontiguousarray(block).view(np.uint8).reshape(-1, block.itemsize)[:, _SHAPE_COLUMNS].copy()
     columns[:, _NUMBER_COLUMN] = np.isfinite(values)
-    columns[:, _NUMBER_COLUMN + 1] = 0
     shapes, numbers = columns.view("<u8").reshape(-1), values.tolist()
     for start, end in pairwise(cuts):
         yield int(times[start]), shapes[start:end], numbers[start:end]

@@ -15,6 +15,7 @@ Laws
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -22,6 +23,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -120,6 +122,13 @@ class Plan:
                 table[spec.object, spec.instance] = target
             else:
                 self._fields.setdefault(spec.frame, []).append(_Field(spec, target))
+
+    def twin(self) -> Plan:
+        """Return the same plan for another device: the tables are shared, what it counts and follows is its own."""
+        other = copy.copy(self)
+        other.unmapped = Counter()
+        other._owners = {}
+        return other
 
     def decode(self, frame: Frame, source: int) -> Block:
         """Return the samples of one frame, shape (n,), seq not yet set (0). `source`: number of the device."""
@@ -343,6 +352,7 @@ def _conversion(spec: MetricSpec, metric: Metric, raw_unit: str, nomenclature: N
     return _linear(scale * unit_scale, offset * unit_scale + unit_offset)
 
 
+@lru_cache(maxsize=256)
 def _linear(scale: float, offset: float) -> _Conversion:
     """Choose the arithmetic once. Dividing by 10 gives 36.9 where multiplying by 0.1 gives 36.900000000000006."""
     if scale == 1 and offset == 0:

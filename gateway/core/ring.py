@@ -49,7 +49,9 @@ SEQ_BITS = 64 - INCARNATION_BITS  # 2^40 samples are 34 years at 1,000 a second
 
 _FIXED = struct.Struct("<8sII")
 _BLOCK = struct.Struct("<QIHHI12x")  # pos, n, plan, spare, crc: one slot
-_CHECKED = struct.Struct("<QIHH")  # the part of it that the CRC covers
+# The CRC starts from position, length and plan, so it covers them too. The salts (odd, from the golden ratio and from
+# MurmurHash3's finalizer) keep different headers from starting alike.
+_N_SALT, _PLAN_SALT = 0x9E3779B1, 0x85EBCA6B
 _PLAN = struct.Struct("<32s128s64s32x")
 # Indexes into the header seen as u64 words
 _HEAD, _NEXT_SEQ, _DROPPED, _DROPPED_BLOCKS, _PLANS, _FIRST_SEQ = 8, 9, 10, 11, 12, 13
@@ -184,19 +186,19 @@ class RingWriter(_Ring):
         n = len(rows)
         if not n:
             return True
-        seq, head = self._seq, self._head
-        self._number(rows, seq, n)
+        head, words = self._head, self._words
+        self._number(rows, self._seq, n)
         if self._gap:
             rows["flags"][0] |= Flag.AFTER_GAP
         if head + n + 1 - self._tail > self.slots:
-            self._tail = self._words[_TAIL]
+            self._tail = words[_TAIL]
             if head + n + 1 - self._tail > self.slots:
                 return self._drop(n)
         self._store(rows.tobytes(), head, n, plan)
         self._gap = False
-        self._head = head + n + 1
-        self._words[_NEXT_SEQ] = self._seq
-        self._words[_HEAD] = self._head
+        self._head = head = head + n + 1
+        words[_NEXT_SEQ] = self._seq
+        words[_HEAD] = head
         return True
 
     def _number(self, rows: Block, seq: int, n: int) -> None:
@@ -209,7 +211,7 @@ class RingWriter(_Ring):
         self._seq = seq + n
 
     def _store(self, rows: bytes, head: int, n: int, plan: int) -> None:
-        crc = _checksum(rows, _checksum(_CHECKED.pack(head, n, plan, 0)))
+        crc = _checksum(rows, (head + n * _N_SALT + plan * _PLAN_SALT) & 0xFFFFFFFF)
         start = PAGE + (head & self._mask) * SLOT
         first, end = start + SLOT, self._end
         if first + len(rows) <= end:
@@ -261,13 +263,13 @@ class RingReader(_Ring):
         """Copy the block at the cursor and check the copy; None when it is not there yet."""
         cursor = self._cursor
         start = PAGE + (cursor & self._mask) * SLOT
-        pos, n, plan, spare, crc = _BLOCK.unpack_from(self._bytes, start)
+        pos, n, plan, _, crc = _BLOCK.unpack_from(self._bytes, start)
         if pos == cursor and 0 < n < self.slots and cursor + n < head:
             first, size, end = start + SLOT, n * SLOT, self._end
             rows = bytes(self._bytes[first : first + size])
             if first + size > end:
                 rows = bytes(self._bytes[first:end]) + bytes(self._bytes[PAGE : PAGE + first + size - end])
-            if _checksum(rows, _checksum(_CHECKED.pack(pos, n, plan, spare))) == crc:
+            if _checksum(rows, (pos + n * _N_SALT + plan * _PLAN_SALT) & 0xFFFFFFFF) == crc:
                 self._cursor = cursor + n + 1
                 self._tries = 0
                 return RingBlock(plan, np.frombuffer(rows, SAMPLE), cursor)

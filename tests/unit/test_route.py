@@ -131,3 +131,13 @@ def test_routes_of_one_device_do_not_touch_each_other(metric: int) -> None:
     out = r.take(rows((1, 0, 80, 0, 0), (1, 1, 97, 0, 0)))
     assert out["metric"].tolist() == [0]
     assert r.due(60 * S)["metric"].tolist() == ([1] if metric else [1])
+
+
+def test_a_gap_is_told_by_the_next_sample_that_goes_out() -> None:
+    r = router(None, 60)
+    gap = int(Flag.AFTER_GAP)
+    assert len(r.take(rows((1, 0, 0.5, 0, gap), (1, 1, 97, 0, 0), (2, 1, 98, 0, gap), (3, 1, 99, 0, 0)))) == 0
+    (row,) = r.due(60 * S)
+    assert (row["value"], row["flags"]) == (99, gap)
+    r.take(rows((61, 1, 97, 0, 0)))
+    assert r.due(120 * S)["flags"].tolist() == [0]

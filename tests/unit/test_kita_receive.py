@@ -1,0 +1,117 @@
+"""The MQTT side of KITA without a broker: what is taken, what is let go, what is acknowledged to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from kita.receive import MAX_MESSAGE_BYTES, Receiver
+from kita.settings import KitaSettings
+from tests.parts.messages import ACK_TOPIC, BASE, TOPIC
+
+
+class FakeClient:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.acked: list[int] = []
+        self.published: list[tuple[str, bytes]] = []
+        self.subscribed: list[str] = []
+
+    def ack(self, packet_id: int, _qos: int) -> None:
+        self.acked.append(packet_id)
+
+    def publish(self, topic: str, payload: bytes, qos: int, properties: Any) -> Any:
+        assert qos == 1
+        assert properties is None  # MQTT 3.1.1
+        self.published.append((topic, payload))
+        return type("Info", (), {"rc": MQTT_ERR_SUCCESS})
+
+    def subscribe(self, topic: str, qos: int) -> None:
+        assert qos == 1
+        self.subscribed.append(topic)
+
+
+class Rig:
+    def __init__(self, **settings: Any) -> None:
+        self.receiver = Receiver(KitaSettings(database="unused", protocol="mqtt311", batch=2, **settings))
+        self.client = FakeClient()
+        self.receiver._client = self.client  # type: ignore[assignment]
+        self.connect()
+
+    def connect(self) -> None:
+        self.receiver._on_connect(self.client, None, None, ReasonCode(PacketTypes.CONNACK), None)  # type: ignore[arg-type]
+
+    def hear(self, packet_id: int, topic: bytes = TOPIC.encode(), payload: bytes = b"MSH") -> None:
+        message = MQTTMessage(packet_id, topic)
+        message.payload, message.qos = payload, 1
+        self.receiver._on_message(self.client, None, message)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "topic_filter"),
+    [({}, "mdi/v1/+/+/+/up/oru-r01"), ({"site": "auh", "unit": "ita"}, "mdi/v1/auh/ita/+/up/oru-r01")],
+)
+def test_each_connection_subscribes(settings: dict[str, str], topic_filter: str) -> None:
+    rig = Rig(**settings)
+    rig.connect()
+    assert rig.client.subscribed == [topic_filter] * 2
+
+
+def test_a_message_is_acknowledged_to_the_broker_after_its_answer_only() -> None:
+    rig = Rig()
+    rig.hear(7)
+    (delivery,) = rig.receiver.take(10, 0)
+    assert (delivery.gateway, delivery.payload, delivery.reply_topic) == ("gw-1", b"MSH", ACK_TOPIC)
+    assert rig.client.acked == []
+    assert rig.receiver.answer(delivery, b"ACK")
+    assert rig.client.published == [(ACK_TOPIC, b"ACK")]
+    assert rig.client.acked == [7]
+
+
+def test_the_packet_id_of_a_connection_before_is_not_acknowledged_on_this_one() -> None:
+    rig = Rig()
+    rig.hear(7)
+    (delivery,) = rig.receiver.take(10, 0)
+    rig.connect()
+    rig.receiver.answer(delivery, b"ACK")
+    assert rig.client.published == [(ACK_TOPIC, b"ACK")]
+    assert rig.client.acked == []
+
+
+def test_what_does_not_fit_the_queue_stays_with_the_broker_and_the_gateway() -> None:
+    rig = Rig()
+    for n in range(10):
+        rig.hear(n)
+    assert (rig.receiver.counters.received, rig.receiver.counters.dropped) == (10, 6)
+    assert rig.client.acked == []
+    assert [d.packet_id for d in rig.receiver.take(3, 0)] == [0, 1, 2]
+    assert [d.packet_id for d in rig.receiver.take(3, 0)] == [3]
+    assert rig.receiver.take(3, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "size"),
+    [
+        (b"mdi/v1/auh/ita/GW/up/oru-r01", 3),
+        (b"mdi/v1/auh/ita/gw-1/up/oru-r40", 3),
+        (b"mdi/v1/auh/\xff/gw-1/up/oru-r01", 3),
+        (TOPIC.encode(), MAX_MESSAGE_BYTES + 1),
+    ],
+)
+def test_what_cannot_be_a_message_of_a_gateway_is_let_go_and_counted(topic: bytes, size: int) -> None:
+    rig = Rig()
+    rig.hear(1, topic, b"x" * size)
+    assert rig.receiver.take(10, 0) == []
+    assert (rig.receiver.counters.ignored, rig.client.acked) == (1, [1])
+
+
+@pytest.mark.parametrize("wish", [f"{BASE}/down/#", f"{BASE}/down/+", f"{BASE}0/down/ack", "other", f"{BASE}/status"])
+def test_an_answer_is_not_sent_where_it_does_not_belong(wish: str) -> None:
+    receiver = Rig().receiver
+    assert receiver._reply_topic(BASE, wish) == ACK_TOPIC
+    assert receiver.counters.reply_topics_refused == 1

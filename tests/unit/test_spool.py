@@ -1,0 +1,467 @@
+"""The spool as its user sees it, on the real file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.core.errors import ConfigError, InternalError
+from gateway.core.message import Message
+from gateway.spool import Extent, OsFiles, Spool, SpoolFull
+
+SEGMENT = 16384
+SECOND = 10**9
+
+
+class Clock:
+    """Stands still until moved. (monotonic ns, UTC ns)"""
+
+    def __init__(self, utc_s: int = 1_800_000_000) -> None:
+        self.now = 0
+        self.utc = utc_s * SECOND
+
+    def __call__(self) -> tuple[int, int]:
+        return self.now, self.utc + self.now
+
+
+class SmallDisk(OsFiles):
+    """The real files on a disk that takes nothing more when `full`."""
+
+    full = False
+
+    def _refuse(self) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+    def allocate(self, fd: int, size: int) -> None:
+        self._refuse()
+        super().allocate(fd, size)
+
+    def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        if offset + len(data) > self.size(fd):
+            self._refuse()
+        return super().write(fd, data, offset)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def disk() -> SmallDisk:
+    return SmallDisk()
+
+
+@pytest.fixture
+def start(tmp_path: Path, clock: Clock, disk: SmallDisk) -> Callable[..., Spool]:
+    def start(gateway: str = "gw", limit: int = 100 * SEGMENT) -> Spool:
+        return Spool.open(
+            tmp_path / "spool", gateway=gateway, segment_bytes=SEGMENT, limit_bytes=limit, files=disk, clock=clock
+        )
+
+    return start
+
+
+def append(spool: Spool, n: int = 1, size: int = 100, device: str = "bed") -> list[Message]:
+    messages = []
+    for _ in range(n):
+        seq, control_id = spool.next_control_id()
+        message = Message(seq, control_id, "mdi/gw/bed", f"MSH|{control_id}\r".encode().ljust(size, b"."))
+        spool.append(message, Extent(device, seq * 10 + 1, seq * 10 + 10, 10, seq * SECOND, seq * SECOND + 9))
+        messages.append(message)
+    return messages
+
+
+def segments(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "spool").glob("segment-*"))
+
+
+# ---- in and out
+
+
+def test_a_message_is_visible_when_it_is_synced(start: Callable[..., Spool]) -> None:
+    spool = start()
+    messages = append(spool, 3)
+    assert spool.unacknowledged() == []
+    assert spool.durable_seq == 0
+    with pytest.raises(KeyError):
+        spool.read(1)
+    assert spool.sync() == 3
+    assert spool.unacknowledged() == messages
+    assert spool.unacknowledged(1, 1) == messages[1:2]
+    assert spool.read(2) == messages[1]
+    assert [m.control_id for m in messages] == ["gw-1800000000-1", "gw-1800000000-2", "gw-1800000000-3"]
+
+
+def test_only_the_next_message_can_be_appended(start: Callable[..., Spool]) -> None:
+    spool = start()
+    seq, control_id = spool.next_control_id()
+    for wrong in (Message(seq + 1, control_id, "t", b""), Message(seq, "gw-1-1", "t", b"")):
+        with pytest.raises(InternalError):
+            spool.append(wrong, Extent("bed", 1, 1, 1, 0, 0))
+    with pytest.raises(InternalError, match="does not fit"):
+        spool.append(Message(seq, control_id, "t", bytes(SEGMENT)), Extent("bed", 1, 1, 1, 0, 0))
+    assert spool.next_control_id() == (seq, control_id)
+
+
+def test_acks_in_any_order_and_acks_of_what_is_not_ours(start: Callable[..., Spool]) -> None:
+    spool = start()
+    append(spool, 5)
+    assert not spool.ack(1), "not durable, so never sent: a foreign ack"
+    spool.sync()
+    assert [spool.ack(seq) for seq in (4, 2, 2, 6, 0, -1)] == [True, True, False, False, False, False]
+    assert [m.seq for m in spool.unacknowledged()] == [1, 3, 5]
+    assert (spool.counters.acked, spool.counters.duplicates, spool.counters.foreign) == (2, 1, 4)
+    assert spool.waiting == 3
+
+
+def test_reject_leaves_what_a_person_can_read(start: Callable[..., Spool], tmp_path: Path) -> None:
+    spool = start()
+    messages = append(spool, 2)
+    spool.sync()
+    assert spool.reject(1, "AE 101 required field missing: PID-3")
+    assert not spool.reject(1, "again")
+    lines = (tmp_path / "spool" / "rejected" / "messages.jsonl").read_text().splitlines()
+    assert len(lines) == 1
+    line = json.loads(lines[0])
+    assert line["control_id"] == messages[0].control_id
+    assert line["reason"] == "AE 101 required field missing: PID-3"
+    assert line["message"].encode() == messages[0].payload
+    assert line["rejected"] == "2027-01-15T08:00:00.000+00:00"
+    assert line["extent"]["device"] == "bed"
+    assert [m.seq for m in spool.unacknowledged()] == [2]
+
+
+# ---- life after life
+
+
+def test_a_restart_keeps_what_waits_and_never_an_id_twice(start: Callable[..., Spool]) -> None:
+    spool = start()
+    messages = append(spool, 3)
+    spool.sync()
+    spool.ack(2)
+    spool.close()
+    spool = start()
+    assert spool.report.waiting == 2
+    assert spool.unacknowledged() == [messages[0], messages[2]]
+    assert spool.next_control_id() == (4, "gw-1800000001-4")
+    assert spool.last_extent("bed") == Extent("bed", 31, 40, 10, 3 * SECOND, 3 * SECOND + 9)
+    assert spool.last_extent("other") is None
+    counters = spool.counters
+    assert (counters.recovered, counters.appended) == (2, 0)
+
+
+def test_a_wiped_spool_does_not_use_the_old_ids_again(
+    start: Callable[..., Spool], tmp_path: Path, clock: Clock
+) -> None:
+    spool = start()
+    used = {m.control_id for m in append(spool, 2)}
+    spool.close()
+    for path in segments(tmp_path):
+        path.unlink()
+    (tmp_path / "spool" / "cursor").unlink()
+    clock.now = 3600 * SECOND
+    spool = start()
+    assert not used & {m.control_id for m in append(spool, 2)}
+
+
+def test_the_epoch_survives_the_loss_of_the_cursor(start: Callable[..., Spool], tmp_path: Path) -> None:
+    for _ in range(3):
+        start().close()
+    (tmp_path / "spool" / "cursor").write_bytes(bytes(8192))
+    assert start().next_control_id() == (1, "gw-1800000003-1")
+
+
+def test_restarts_leave_no_files_behind(start: Callable[..., Spool], tmp_path: Path) -> None:
+    spool = start()
+    append(spool)
+    spool.close()
+    for _ in range(10):
+        start().close()
+    assert len(segments(tmp_path)) == 2, "the one with the message, and the newest"
+    assert sum(path.stat().st_size for path in segments(tmp_path)) < 2 * SEGMENT, "what is not needed is given back"
+
+
+def test_the_cursor_is_saved_once_a_second(start: Callable[..., Spool], clock: Clock) -> None:
+    spool = start()
+    append(spool, 30)
+    spool.sync()
+    before = spool.counters.checkpoints
+    for seq in range(1, 31):
+        clock.now += SECOND // 10
+        spool.ack(seq)
+    assert spool.counters.checkpoints - before == 3
+    clock.now += 10 * SECOND
+    spool.tick()
+    spool.tick()
+    assert spool.counters.checkpoints - before == 3, "the last ack was the thirtieth: nothing has moved since"
+
+
+def test_what_is_done_is_removed(start: Callable[..., Spool], tmp_path: Path) -> None:
+    spool = start()
+    messages = append(spool, 60, size=1000)
+    spool.sync()
+    assert len(segments(tmp_path)) > 4
+    assert spool.fill > 0
+    for message in messages:
+        spool.ack(message.seq)
+    spool.checkpoint()
+    assert len(segments(tmp_path)) == 1
+    assert spool.fill == 0
+    assert spool.waiting == 0
+
+
+def test_open_files_do_not_grow_with_the_backlog(start: Callable[..., Spool], tmp_path: Path) -> None:
+    spool = start()
+    few = len(os.listdir("/proc/self/fd"))
+    append(spool, 500, size=1000)
+    spool.sync()
+    assert len(segments(tmp_path)) > 30
+    assert len(spool.unacknowledged(0, 1000)) == 500
+    assert len(os.listdir("/proc/self/fd")) <= few + 1
+    spool.close()
+    assert len(os.listdir("/proc/self/fd")) < few
+
+
+# ---- losses
+
+
+def test_a_declared_loss_is_for_people_and_for_ever(start: Callable[..., Spool], tmp_path: Path) -> None:
+    spool = start()
+    extent = Extent("vent-1", 100, 149, 50, 7, 8)
+    spool.declare_loss(extent, "ring full")
+    line = json.loads((tmp_path / "spool" / "losses.jsonl").read_text())
+    assert line["reason"] == "ring full"
+    assert line["extents"] == [
+        {"device": "vent-1", "first_seq": 100, "last_seq": 149, "count": 50, "first_t_ns": 7, "last_t_ns": 8}
+    ]
+    assert spool.counters.declared == 1
+    spool.close()
+    (loss,) = start().losses()
+    assert loss.extents == (extent,)
+    assert (loss.messages, loss.first_message, loss.declared) == (0, 0, "2027-01-15T08:00:00.000+00:00")
+
+
+def test_a_torn_line_in_the_ledger_harms_no_other(start: Callable[..., Spool], tmp_path: Path) -> None:
+    spool = start()
+    spool.declare_loss(Extent("a", 1, 1, 1, 0, 0), "ring full")
+    spool.close()
+    with (tmp_path / "spool" / "losses.jsonl").open("ab") as ledger:
+        ledger.write(b'{"epoch": 17, "numb')
+    spool = start()
+    spool.declare_loss(Extent("b", 1, 1, 1, 0, 0), "ring full")
+    assert [loss.extents[0].device for loss in spool.losses()] == ["a", "b"]
+    spool.close()
+    assert [loss.extents[0].device for loss in start().losses()] == ["a", "b"]
+
+
+def test_full_drops_the_oldest_segment_and_says_so(start: Callable[..., Spool]) -> None:
+    spool = start(limit=3 * SEGMENT)
+    for n in range(60):
+        append(spool, 1, size=1000, device=f"bed-{n % 2}")
+    spool.sync()
+    assert spool.fill > 0.6
+    waiting = spool.unacknowledged(0, 100)
+    losses = spool.losses()
+    assert [loss.reason for loss in losses] == ["full"] * spool.counters.dropped
+    assert losses[0].first_message == 1
+    assert losses[-1].last_message == waiting[0].seq - 1
+    assert sum(loss.messages for loss in losses) == spool.counters.lost == 60 - len(waiting)
+    per_device = [extent for loss in losses for extent in loss.extents]
+    assert sum(extent.count for extent in per_device) == 10 * spool.counters.lost
+    assert {extent.device for extent in losses[0].extents} == {"bed-0", "bed-1"}
+    assert losses[0].extents[0].first_seq == 11
+
+
+def test_what_is_answered_is_not_lost_when_full(start: Callable[..., Spool]) -> None:
+    spool = start(limit=2 * SEGMENT)
+    append(spool, 8, size=1000)
+    spool.sync()
+    for seq in (1, 3):
+        spool.ack(seq)
+    spool.reject(4, "AE")
+    append(spool, 30, size=1000)
+    first = spool.losses()[0]
+    assert first.messages == first.last_message - 1 - 2, "from 2 on, without 3 and 4"
+    assert first.first_message == 2
+    assert first.extents[0].count == 10 * first.messages
+
+
+# ---- a disk without space
+
+
+def test_a_loss_can_be_declared_when_nothing_else_fits(start: Callable[..., Spool], disk: SmallDisk) -> None:
+    spool = start()
+    append(spool, 3, size=1000)
+    disk.full = True
+    with pytest.raises(SpoolFull):
+        append(spool, 30, size=1000)
+    for n in range(4):
+        spool.declare_loss(Extent("bed", n, n, 1, 0, 0), "ring full")
+    assert len(spool.losses()) == 4
+    assert len(spool.unacknowledged()) == spool.counters.appended
+    disk.full = False
+    append(spool, 30, size=1000)
+    spool.close()
+    spool = start()
+    assert len(spool.losses()) == 4
+    assert spool.waiting == spool.counters.recovered > 30
+
+
+def test_a_segment_stays_until_its_losses_are_in_the_ledger(
+    start: Callable[..., Spool], disk: SmallDisk, tmp_path: Path
+) -> None:
+    spool = start()
+    disk.full = True
+    spool.declare_loss(Extent("bed", 1, 1, 1, 0, 0), "ring full")
+    assert (tmp_path / "spool" / "losses.jsonl").read_bytes() == b""
+    disk.allocate = OsFiles.allocate.__get__(disk)  # type: ignore[method-assign]  # only the side files cannot grow
+    messages = append(spool, 60, size=1000)
+    spool.sync()
+    for message in messages:
+        spool.ack(message.seq)
+    spool.checkpoint()
+    assert len(segments(tmp_path)) == 2
+    disk.full = False
+    spool.checkpoint()
+    assert len(segments(tmp_path)) == 1
+    assert (tmp_path / "spool" / "losses.jsonl").read_bytes().count(b"\n") == 1
+
+
+def test_a_full_disk_does_not_keep_what_waits_from_being_sent(start: Callable[..., Spool], disk: SmallDisk) -> None:
+    spool = start()
+    messages = append(spool, 40, size=1000)
+    spool.close()
+    disk.full = True
+    spool = start()
+    assert spool.unacknowledged(0, 99) == messages
+    with pytest.raises(SpoolFull, match="No space left"):
+        append(spool)
+    for message in messages:
+        assert spool.ack(message.seq)
+    spool.close()
+    spool = start()
+    assert spool.waiting == 0
+    disk.full = False
+    append(spool)
+    assert spool.sync() == 41
+
+
+# ---- whose spool it is
+
+
+def test_one_writer_only(start: Callable[..., Spool]) -> None:
+    spool = start()
+    with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+        start()
+    spool.close()
+    start().close()
+
+
+def test_another_process_is_named(start: Callable[..., Spool], tmp_path: Path) -> None:
+    code = (
+        "import sys; from gateway.spool import Spool\n"
+        f"Spool.open({str(tmp_path / 'spool')!r}, gateway='gw', clock=lambda: (0, 0))\n"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(ConfigError, match=f"in use by process {other.pid}"):
+            start()
+        other.kill()
+    start().close()
+
+
+def test_a_foreign_spool_is_refused_untouched(start: Callable[..., Spool], tmp_path: Path) -> None:
+    spool = start("gw-1")
+    append(spool, 3)
+    spool.close()
+    before = {path: path.read_bytes() for path in segments(tmp_path)}
+    with pytest.raises(ConfigError, match="belongs to gateway 'gw-1', configured is 'gw-2'"):
+        start("gw-2")
+    assert {path: path.read_bytes() for path in segments(tmp_path)} == before
+    assert start("gw-1").waiting == 3
+
+
+def test_a_newer_format_is_refused(start: Callable[..., Spool], tmp_path: Path) -> None:
+    from gateway.spool.layout import crc32c
+
+    start().close()
+    (path,) = segments(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[8] = 2
+    path.write_bytes(data)
+    start().close()  # a flipped bit is not a newer format: the checksum is wrong
+    path = segments(tmp_path)[-1]
+    data = bytearray(path.read_bytes())
+    data[8] = 2
+    data[100:104] = crc32c(bytes(data[:100])).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="format 2, this program knows 1"):
+        start()
+
+
+@pytest.mark.parametrize("gateway", ["", "-gw", "a b", "a/b", "å", "x" * 65, "a^b"])
+def test_gateway_ids_that_cannot_stand_in_a_message(start: Callable[..., Spool], gateway: str) -> None:
+    with pytest.raises(ConfigError, match="gateway id"):
+        start(gateway)
+
+
+@pytest.mark.parametrize(("segment", "limit"), [(4096, 10**6), (1 << 31, 1 << 40), (SEGMENT, 2 * SEGMENT - 1)])
+def test_sizes_that_cannot_work(tmp_path: Path, clock: Clock, segment: int, limit: int) -> None:
+    with pytest.raises(ConfigError, match="segments of"):
+        Spool.open(tmp_path, gateway="gw", segment_bytes=segment, limit_bytes=limit, clock=clock)
+
+
+def test_only_the_owner_can_read_it(start: Callable[..., Spool], tmp_path: Path) -> None:
+    start().close()
+    assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "spool").rglob("*"))
+
+
+# ---- the real kill
+
+
+CHILD = """
+import sys, time
+from gateway.core.message import Message
+from gateway.spool import Extent, Spool
+
+spool = Spool.open(sys.argv[1], gateway="gw", segment_bytes=65536, limit_bytes=1 << 26,
+                   clock=lambda: (time.monotonic_ns(), time.time_ns()))
+while True:
+    for _ in range(7):
+        seq, control_id = spool.next_control_id()
+        spool.append(Message(seq, control_id, "t", control_id.encode() * 50), Extent("bed", seq, seq, 1, seq, seq))
+    print(spool.sync(), flush=True)
+"""
+
+
+def test_sigkill_loses_nothing_that_was_durable(tmp_path: Path, clock: Clock) -> None:
+    durable = 0
+    seen: dict[str, bytes] = {}
+    for lines in (1, 2, 30, 100, 7):
+        with subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=-1, text=True) as child:
+            assert child.stdout is not None
+            for _ in range(lines):
+                durable = int(child.stdout.readline())
+            child.kill()
+            durable = max([durable, *map(int, child.stdout.read().splitlines()[:-1])])
+        spool = Spool.open(tmp_path, gateway="gw", segment_bytes=65536, limit_bytes=1 << 26, clock=clock)
+        messages = spool.unacknowledged(0, 10**6)
+        assert [m.seq for m in messages] == list(range(1, spool.durable_seq + 1))
+        assert spool.durable_seq >= durable
+        for message in messages:
+            assert message.payload == message.control_id.encode() * 50
+            assert seen.setdefault(message.control_id, message.payload) == message.payload
+        assert len({m.control_id for m in messages}) == len(messages)
+        assert spool.losses() == []
+        spool.close()
