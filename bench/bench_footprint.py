@@ -1,7 +1,7 @@
 """Footprint: `mdi run` with ten simulated devices at 1 Hz: memory and processor time of the gateway process alone.
 
-Method: ten simulated IntelliVue monitors on pseudo-terminals in this process, the gateway as a process of its own with the
-file sink; after ten seconds of settling, resident memory and processor time over twenty seconds from /proc. The
+Method: ten simulated IntelliVue monitors on pseudo-terminals in this process, the gateway as a process of its own with
+the file sink; after ten seconds of settling, resident memory and processor time over twenty seconds from /proc. The
 alternative is Python with the same libraries imported and nothing running: what the gateway could not be smaller than.
 """
 

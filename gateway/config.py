@@ -69,7 +69,9 @@ class ForwardSettings(Settings):
 
     commit_ms: int = field(
         default=100,
-        metadata=setting("Longest time from arrival of a sample to its sync on disk.", "ms", low=10, high=1000),
+        metadata=setting(
+            "Pause between two rounds: a sample that is due is synced on disk about so soon.", "ms", low=10, high=1000
+        ),
     )
     ack_timeout_s: float = field(
         default=30.0,

@@ -145,8 +145,6 @@ class Forwarder:
         self.spool = spool
         self.sink = sink
         self.counters = ForwardCounters()
-        self.oldest_unanswered: float | None = None
-        self.last_ack: float | None = None
         self._make = make
         self._limits = limits
         self._held = {lane.name: spool.last_extent(lane.name) for lane in lanes.values()}
@@ -154,6 +152,8 @@ class Forwarder:
         self._next_send = 0  # last seq handed to the sink in this session
         self._session = sink.session()
         self._refused: set[bytes] = set()
+        self._undeclared: list[tuple[Extent, str]] = []
+        self._unsettled: list[Outcome] = []
         self._said = ""
 
     def step(self, now: float, now_ns: int) -> None:
@@ -221,7 +221,10 @@ class Forwarder:
             return False
         lane.due(END_OF_TIME)  # what waits belongs to the plan before
         lane.plan_name = name
-        lane.router = self._make.router(source, plan)
+        router = self._make.router(source, plan)
+        if lane.router is not None:
+            router.counters = lane.router.counters  # one device, one count
+        lane.router = router
         lane.encoder = self._make.encoder(source, plan)
         return True
 
@@ -233,9 +236,15 @@ class Forwarder:
             self._lost(Extent(lane.name, first, first + missing - 1, missing, t_ns, t_ns), "ring full")
 
     def _lost(self, extent: Extent, reason: str) -> None:
+        """Note a loss. It is declared before the rings are released, so a crash finds the hole in the ring again."""
         self.counters.rows_lost += extent.count
-        self.spool.declare_loss(extent, reason)
-        log.error("%s: %d samples lost (%s), declared", extent.device, extent.count, reason)
+        self._undeclared.append((extent, reason))
+        log.error("%s: %d samples lost (%s)", extent.device, extent.count, reason)
+
+    def _declare(self) -> None:
+        while self._undeclared:
+            self.spool.declare_loss(*self._undeclared[0])
+            del self._undeclared[0]
 
     def _new(self, lane: Lane, rows: Block) -> Block:
         """Leave out what the spool already holds of this device."""
@@ -260,6 +269,7 @@ class Forwarder:
             for lane in self.lanes.values():
                 self._store_lane(lane, now_ns)
             self.spool.sync()
+            self._declare()
         except SpoolFailed:
             raise
         except DeliveryError as fault:  # no space, no rights: nothing is released, the same samples are tried again
@@ -322,18 +332,28 @@ class Forwarder:
         ]
 
     def _answers(self, now: float) -> None:
-        for outcome in self.sink.outcomes():
-            flight = self._in_flight.get(outcome.control_id)
-            if flight is None:
-                self.counters.outcomes_unknown += 1
-                continue
-            if outcome.verdict is Verdict.KEEP:
-                self.counters.kept += 1
-                flight.not_before = now + self._limits.keep_s
-                continue
+        outcomes = self._unsettled + self.sink.outcomes()
+        while outcomes:
+            try:
+                self._answer(outcomes[0], now)
+            except SpoolFailed:
+                raise
+            except DeliveryError as fault:  # the side file cannot be written now: the answer is not forgotten
+                self._say_once(str(fault))
+                break
+            del outcomes[0]
+        self._unsettled = outcomes
+
+    def _answer(self, outcome: Outcome, now: float) -> None:
+        flight = self._in_flight.get(outcome.control_id)
+        if flight is None:
+            self.counters.outcomes_unknown += 1
+        elif outcome.verdict is Verdict.KEEP:
+            self.counters.kept += 1
+            flight.not_before = now + self._limits.keep_s
+        else:
             self._settle(flight, outcome)
             del self._in_flight[outcome.control_id]
-            self.last_ack = now
 
     def _settle(self, flight: _InFlight, outcome: Outcome) -> None:
         if outcome.verdict is Verdict.ACCEPT:

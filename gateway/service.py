@@ -240,7 +240,11 @@ def serve(config: Config, roles: tuple[str, ...], stop: threading.Event) -> None
 def publish_status(config: Config, acquire: Acquire | None, forward: Forward | None, watch: ClockWatch) -> None:
     """Write the status file of each role to the run directory."""
     head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "clock_steps": watch.steps}
-    if acquire:
-        write_status(config, "acquire", {**head, "ports": [port_status(p, time.monotonic()) for p in acquire.ports]})
-    if forward:
-        write_status(config, "forward", {**head, **forward_status(forward.forwarder)})
+    try:
+        if acquire:
+            ports = [port_status(p, time.monotonic()) for p in acquire.ports]
+            write_status(config, "acquire", {**head, "ports": ports})
+        if forward:
+            write_status(config, "forward", {**head, **forward_status(forward.forwarder)})
+    except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
+        log.warning("status cannot be written: %s", fault)

@@ -4,7 +4,9 @@
     TcpServer    a device on the network, loopback only; one client at a time
     CanBus       a CAN bus: the simulator's can_frame records as a socketcand daemon on loopback
 
-A wire is a context manager with three calls; `serve` runs device and wire in one thread until told to stop.
+A wire is a context manager; `serve` runs device and wire in one thread until told to stop. A simulated device loses what
+nobody reads, as a real one does (write). A replay must lose nothing: it waits for somebody to listen (listening), for
+room (write_some) and at the end until all has been read (drained).
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ import tty
 from pathlib import Path
 from typing import Protocol, Self
 
-from gateway.core.errors import LinkError
+from gateway.core.errors import ConfigError, LinkError
 from gateway.core.protocol import Simulator
 from gateway.socketcand_server import SocketcandServer
 
 READ_MAX = 65536
+UNSENT_MAX = 1 << 20  # bytes; a client that is so far behind does not read: it is let go
+PIECE = 4096  # bytes taken at once by write_some, about what a pseudo-terminal holds
 
 
 class Wire(Protocol):
@@ -41,6 +45,15 @@ class Wire(Protocol):
     def write(self, data: bytes) -> None:
         """Put the device's bytes on the line; nobody there: they are lost, as on a cable."""
 
+    def write_some(self, data: bytes) -> int:
+        """Put on the line what fits now; return how many bytes that was. 0: nobody there, or no room."""
+
+    def listening(self) -> bool:
+        """Return whether somebody has opened the line and takes what comes."""
+
+    def drained(self) -> bool:
+        """Return whether all that was written has been taken."""
+
 
 class Pty:
     """A pseudo-terminal in raw mode. link: a path that points to it, so that a configuration can name it."""
@@ -52,20 +65,33 @@ class Pty:
         self._master, slave = os.openpty()
         tty.setraw(slave)
         self._slave = slave  # kept open: a pty whose last opener has gone reads as unplugged
+        self._untouched = termios.tcgetattr(slave)
         self.where = os.ttyname(slave)
         os.set_blocking(self._master, False)
         if self._link:
-            self._link.parent.mkdir(parents=True, exist_ok=True)
-            self._link.unlink(missing_ok=True)
-            self._link.symlink_to(self.where)
+            self._name(self._link)
             self.where = str(self._link)
         return self
+
+    def _name(self, link: Path) -> None:
+        """Make the link. Raises: ConfigError. What a person keeps under that name is never replaced."""
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if link.is_symlink() and os.readlink(link).startswith("/dev/pts/"):
+                link.unlink()  # left behind by an earlier one
+            link.symlink_to(self.where)
+        except OSError as fault:
+            self._close()
+            raise ConfigError(f"cannot be made a link: {fault.strerror}", str(link), "name a new path") from fault
+
+    def _close(self) -> None:
+        os.close(self._slave)
+        os.close(self._master)
 
     def __exit__(self, *_: object) -> None:
         if self._link:
             self._link.unlink(missing_ok=True)
-        os.close(self._slave)
-        os.close(self._master)
+        self._close()
 
     def read(self, timeout: float) -> bytes:
         """See Wire."""
@@ -84,7 +110,7 @@ class Pty:
             termios.tcflush(self._slave, termios.TCIFLUSH)
 
     def write_some(self, data: bytes) -> int:
-        """Write what fits now; return how much. For whoever wants to lose nothing (a replay)."""
+        """See Wire."""
         try:
             return os.write(self._master, data)
         except BlockingIOError:
@@ -94,23 +120,33 @@ class Pty:
         """Wait until something fits again."""
         return bool(select.select([], [self._master], [], timeout)[1])
 
+    def listening(self) -> bool:
+        """See Wire. Whoever opens a serial line sets it up; a program that leaves it as it is, is not noticed."""
+        return termios.tcgetattr(self._slave) != self._untouched
+
+    def drained(self) -> bool:
+        """See Wire."""
+        return not self.unread()
+
     def unread(self) -> int:
         """Return how many bytes the gateway has not read yet."""
         return int.from_bytes(fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 class TcpServer:
-    """A listening socket on loopback that serves one client at a time."""
+    """A listening socket on loopback that serves one client at a time; a new client takes the place of the old."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._address = (host, port)
         self._client: socket.socket | None = None
+        self._unsent = b""
 
     def __enter__(self) -> Self:
         try:
             self._server = socket.create_server(self._address)
         except OSError as fault:
-            raise LinkError(f"cannot listen: {fault.strerror}", f"{self._address[0]}:{self._address[1]}") from fault
+            where = f"{self._address[0]}:{self._address[1]}"
+            raise LinkError(f"cannot listen: {fault.strerror}", where, "choose a free port") from fault
         self.port = self._server.getsockname()[1]
         self.where = f"{self._address[0]}:{self.port}"
         return self
@@ -121,6 +157,7 @@ class TcpServer:
 
     def read(self, timeout: float) -> bytes:
         """See Wire."""
+        self._push()
         waiting = [self._server] if self._client is None else [self._server, self._client]
         ready = select.select(waiting, [], [], timeout)[0]
         if self._server in ready:
@@ -136,9 +173,40 @@ class TcpServer:
         """See Wire."""
         if self._client is None or not data:
             return
+        self._unsent += data
+        self._push()
+        if len(self._unsent) > UNSENT_MAX:
+            self._drop()
+
+    def write_some(self, data: bytes) -> int:
+        """See Wire."""
+        self._push()
+        if self._unsent or not self.listening():
+            return 0
+        self.write(data[:PIECE])
+        return len(data[:PIECE])
+
+    def listening(self) -> bool:
+        """See Wire."""
+        return self._client is not None
+
+    def drained(self) -> bool:
+        """See Wire. Taken means: the client's system has it (SIOCOUTQ, tcp(7))."""
+        self._push()
+        if self._client is None:
+            return True
+        waiting = fcntl.ioctl(self._client, termios.TIOCOUTQ, bytes(4))  # the same number as SIOCOUTQ
+        return not self._unsent and not any(waiting)
+
+    def _push(self) -> None:
+        """Send what goes out without waiting."""
+        if self._client is None or not self._unsent:
+            return
         try:
-            self._client.sendall(data)
-        except OSError:  # gone, or does not read: the device goes on without it
+            self._unsent = self._unsent[self._client.send(self._unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:  # gone: the device goes on without it
             self._drop()
 
     def _receive(self) -> bytes:
@@ -158,6 +226,7 @@ class TcpServer:
         if self._client is not None:
             self._client.close()
             self._client = None
+        self._unsent = b""
 
 
 class CanBus(TcpServer):
@@ -182,13 +251,21 @@ class CanBus(TcpServer):
 
     def write(self, data: bytes) -> None:
         """See Wire."""
-        if self._client is not None:
+        if self.listening():  # before that the bus is not open: what is on it then, nobody hears
             self._records.data += data
         self._flush()
 
+    def listening(self) -> bool:
+        """See Wire. A client listens once it has opened the bus."""
+        return self._client is not None and self._records.asked
+
+    def drained(self) -> bool:
+        """See Wire."""
+        self._flush()
+        return not self._records.data and super().drained()
+
     def _flush(self) -> None:
-        now = time.monotonic()
-        super().write(self._daemon.data_to_send(now))
+        super().write(self._daemon.data_to_send(time.monotonic()))
         if self._daemon.closed:
             self._drop()
 
@@ -198,12 +275,14 @@ class Outbox:
 
     def __init__(self) -> None:
         self.data = b""
+        self.asked = False  # somebody has listened
 
     def receive_data(self, data: bytes, now: float) -> None:
         """A listener has nothing to say to the bus."""
 
     def data_to_send(self, now: float) -> bytes:  # noqa: ARG002  # the contract's signature
         """Return and forget what was put in."""
+        self.asked = True
         data, self.data = self.data, b""
         return data
 

@@ -53,6 +53,7 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
     """Return the state of the way from ring to receiver."""
     return {
         "sink": forwarder.sink.state(),
+        "sink_counters": asdict(forwarder.sink.counters),
         "counters": asdict(forwarder.counters),
         "spool": {
             **asdict(forwarder.spool.counters),
@@ -93,6 +94,6 @@ def read_status(config: Config) -> dict[str, Any]:
         except FileNotFoundError:
             continue
         status["age_s"] = round((time.time_ns() - status["t_ns"]) / 1e9, 1)
-        status["alive"] = status["age_s"] < STALE_S
+        status["alive"] = abs(status["age_s"]) < STALE_S  # below zero: the clock was set back
         found[role] = status
     return found

@@ -44,3 +44,25 @@ def pack(can_id: int, data: bytes) -> bytes:
 def show_id(can_id: int) -> str:
     """Return the arbitration id as people write it: 3 hex digits, or 8 for 29 bits."""
     return f"{can_id & EXTENDED_MASK:08X}" if can_id & EXTENDED else f"{can_id & STANDARD_MASK:03X}"
+
+
+def can_frame(
+    arbitration_id: int, data: bytes, *, extended: bool, remote: int | None = None, error: bool = False
+) -> bytes:
+    """Return the 16-byte record of a frame; its length is that of the data at hand.
+
+    remote: the length asked for, which makes it a remote frame, or None. error: `arbitration_id` is the error class
+    (linux/can/error.h). ValueError: no CAN 2.0 frame can be so: more than 8 bytes, or an id with too many bits.
+    """
+    if len(data) > MAX_DATA:
+        raise ValueError(f"{len(data)} bytes do not fit a CAN frame")
+    if not 0 <= arbitration_id <= (EXTENDED_MASK if extended or error else STANDARD_MASK):
+        raise ValueError(f"arbitration id {arbitration_id:#x} has too many bits")
+    word = arbitration_id
+    if error:
+        word |= ERROR
+    elif extended:
+        word |= EXTENDED
+    if remote is not None:
+        return RECORD.pack(word | REMOTE, min(remote, MAX_DATA), b"")
+    return RECORD.pack(word, len(data), data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,9 @@ class Outcome:
 
 class Sink(Protocol):
     """Where messages go. One owner thread calls all of it; what happens inside is the sink's affair."""
+
+    counters: Any
+    """A dataclass of plain counts, for the status."""
 
     def start(self) -> None:
         """Begin to connect; return at once."""

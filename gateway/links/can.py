@@ -5,42 +5,27 @@ connection needs closer watching, by gateway.links.socketcand. Bit rate and the 
 set by the system, before: `ip link set can0 type can bitrate 500000 listen-only on`.
 
 Error frames are passed on with bit 29 set. What is no CAN 2.0 frame (CAN FD above all) does not fit a can_frame record
-and is left out, which is said once. CAN logs (ASC, BLF, TRC, candump) are read by `read_log`, for replay.
+and is left out, which is said once. CAN logs are read by gateway.can_log.
 """
 
 from __future__ import annotations
 
 import logging
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import can
-from can.io.blf import BLFParseError
 
-from gateway.core.errors import ConfigError, LinkError
+from gateway.can_log import message_ns, message_record
+from gateway.core.errors import LinkError
 from gateway.core.settings import Settings, setting
 from gateway.links.base import Clock, Link, LinkKind
-from gateway.links.can_frame import BusTime, can_frame
+from gateway.links.bus_time import BusTime
 from gateway.links.descriptor import CLOSED, DescriptorLink
 from gateway.links.socketcand import SocketcandLink
 
 BATCH = 256  # frames of one read; 1 Mbit/s brings at most about 20 in a millisecond
 SLICE_S = 0.05  # the virtual bus cannot be woken: how long a closing thread may wait for it
-
-_READERS: dict[str, Callable[[Any], Iterable[can.Message]]] = {
-    ".asc": can.ASCReader,
-    ".blf": can.BLFReader,
-    ".trc": can.TRCReader,
-    ".log": can.CanutilsLogReader,
-}
-LOG_SUFFIXES = tuple(_READERS)
-# What these readers raise on damaged files, found by fuzzing them; they have no error of their own in common.
-_DAMAGE = (ValueError, LookupError, ArithmeticError, NotImplementedError, struct.error, zlib.error, BLFParseError)
-_RENAME = "line bytes in a file of this name? give it the suffix .bin"
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +93,8 @@ class CanLink(DescriptorLink):
         frames: list[tuple[int, bytes]] = []
         try:
             while len(frames) < BATCH and (message := self._next(0.0)) is not None:
-                if record := _record(message):
-                    frames.append((self._time.stamp(_ns(message)), record))
+                if record := message_record(message):
+                    frames.append((self._time.stamp(message_ns(message)), record))
                 else:
                     self._leave_out()
         except LinkError as fault:
@@ -129,50 +114,6 @@ class CanLink(DescriptorLink):
         if not self._said:
             self._said = True
             _log.warning("%s: frames that are not CAN 2.0 (CAN FD?) are left out", self._where)
-
-
-def read_log(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (ns, can_frame record) for each frame of a CAN log; b"" stands for one that is not CAN 2.0.
-
-    The ns are UTC where the log has absolute time (BLF, TRC, candump -L), else they count from the start of the
-    measurement (ASC, whose date has no time zone). ConfigError, one line: damaged, or no frame in it.
-    """
-    suffix = path.suffix.lower()
-    frames = 0
-    try:
-        # We open the file: python-can would take text in whatever encoding the locale has.
-        with path.open("rb") if suffix == ".blf" else path.open(encoding="utf-8", errors="replace") as file:
-            for message in _READERS[suffix](file):
-                yield _ns(message), _record(message)
-                frames += 1
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror or error}", str(path)) from error
-    except _DAMAGE as error:
-        # Not what the error says: it quotes the file, which may be the text of some other device.
-        raise ConfigError(f"damaged after {frames} frames ({type(error).__name__})", str(path), _RENAME) from error
-    if not frames:
-        raise ConfigError("no CAN frame in it", str(path), _RENAME)
-
-
-def _ns(message: can.Message) -> int:
-    """Return python-can's float seconds as ns, to the microsecond: near today a float resolves no more than 0.2 µs."""
-    return round(message.timestamp * 1e6) * 1000
-
-
-def _record(message: can.Message) -> bytes:
-    """Return the can_frame record, or b"" when the message is no CAN 2.0 frame."""
-    if message.is_fd:
-        return b""
-    try:
-        return can_frame(
-            message.arbitration_id,
-            bytes(message.data),
-            extended=message.is_extended_id,
-            remote=message.dlc if message.is_remote_frame else None,
-            error=message.is_error_frame,
-        )
-    except ValueError:
-        return b""
 
 
 def _create(settings: CanSettings, clock: Clock) -> Link:

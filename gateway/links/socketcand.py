@@ -23,9 +23,10 @@ import re
 import select
 import time
 
+from gateway.core.can_frame import can_frame
 from gateway.core.errors import LinkError
 from gateway.links.base import Clock
-from gateway.links.can_frame import BusTime, can_frame
+from gateway.links.bus_time import BusTime
 from gateway.links.tcp import TcpLink
 
 HANDSHAKE_TIMEOUT_S = 1.0  # every blocking call ends within 1 s (architecture, Threads)

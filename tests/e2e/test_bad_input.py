@@ -158,7 +158,9 @@ def test_each_trouble_has_its_line_and_its_counter_and_the_others_go_on(
     with replugged:
         stop = threading.Event()
         thread = ward.thread(serve, monitor(), replugged, stop)
-        wait_until(lambda: ward.port("unplugged").counters.samples > samples + 20, lambda: ward.port("unplugged").state, 20)
+        wait_until(
+            lambda: ward.port("unplugged").counters.samples > samples + 20, lambda: ward.port("unplugged").state, 20
+        )
         stop.set()
         thread.join()
     assert ward.port("unplugged").counters.link_errors > before
@@ -172,7 +174,9 @@ def test_each_trouble_has_its_line_and_its_counter_and_the_others_go_on(
     assert ward.forward.forwarder.counters.rows_lost == 0
 
 
-def test_a_clock_step_is_an_event_and_a_count(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clock_step_is_an_event_and_a_count(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     wall, mono = [1_000_000_000_000], [0]
     monkeypatch.setattr(service.time, "time_ns", lambda: wall[0])
     monkeypatch.setattr(service.time, "monotonic_ns", lambda: mono[0])

@@ -141,3 +141,13 @@ def test_what_is_no_configuration_is_one_line(tmp_path: Path, content: bytes) ->
 def test_a_missing_file_says_how_to_name_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--config"):
         read_config(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("kind", ['kind = "replay"\npath = "x.bin"', 'kind = "loopback"'])
+def test_a_link_of_made_up_values_is_refused_in_production(tmp_path: Path, kind: str) -> None:
+    text = SAMPLE.replace('kind = "can"', kind).replace('interface = "socketcan"\nchannel = "can0"\n', "")
+    if "loopback" in kind:
+        text = text.replace(kind, kind + '\nname = "x"')
+    with pytest.raises(ConfigError, match="in production"):
+        read_config(write(tmp_path, text))
+    read_config(write(tmp_path, text.replace('# processing_id = "P"', 'processing_id = "T"')))

@@ -27,6 +27,7 @@ OTHER = PlanName(b"o" * 32, "vendor/model", "2")
 class FakeSink:
     """Connected, with room; says what the test tells it to say."""
 
+    counters: None = None
     answer: Verdict | None = Verdict.ACCEPT
     window: int = 5
     number: int = 1
@@ -328,3 +329,37 @@ def test_open_windows_are_spooled_at_the_orderly_end(tmp_path: Path) -> None:
     rig.steps(2)
     assert rig.values() == [2]
     rig.spool.close()
+
+
+def test_a_loss_that_cannot_be_declared_yet_holds_the_ring_and_is_declared_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(extent: object, reason: str) -> None:
+        raise SpoolFull("no space left")
+
+    monkeypatch.setattr(rig.spool, "declare_loss", full)
+    rig.publish(666)
+    rig.steps(3)
+    assert rig.writers[0].waiting == 2
+    assert rig.spool.losses() == []
+    monkeypatch.undo()
+    rig.steps(2)
+    assert [loss.reason for loss in rig.spool.losses()] == ["not encodable"]
+    assert rig.writers[0].waiting == 0
+    assert rig.forwarder.counters.rows_lost == 1
+
+
+def test_an_answer_is_not_forgotten_while_the_side_file_cannot_be_written(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(seq: int, reason: str) -> bool:
+        raise SpoolFull("no space left")
+
+    monkeypatch.setattr(rig.spool, "reject", full)
+    rig.sink.answer = Verdict.REJECT
+    rig.publish(1)
+    rig.steps(3)
+    assert (rig.forwarder.waiting, rig.forwarder.counters.rejected) == (1, 0)
+    monkeypatch.undo()
+    rig.steps(2)
+    assert (rig.forwarder.waiting, rig.forwarder.counters.rejected) == (0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.core.errors import ConfigError
 from kita.receive import MAX_MESSAGE_BYTES, Receiver
 from kita.settings import KitaSettings
 from tests.parts.messages import ACK_TOPIC, BASE, TOPIC
@@ -108,6 +110,12 @@ def test_what_cannot_be_a_message_of_a_gateway_is_let_go_and_counted(topic: byte
     rig.hear(1, topic, b"x" * size)
     assert rig.receiver.take(10, 0) == []
     assert (rig.receiver.counters.ignored, rig.client.acked) == (1, [1])
+
+
+def test_a_certificate_file_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    receiver = Receiver(KitaSettings(database="unused", ca=str(tmp_path / "ca.pem")))
+    with pytest.raises(ConfigError, match="No such file"):
+        receiver.start()
 
 
 @pytest.mark.parametrize("wish", [f"{BASE}/down/#", f"{BASE}/down/+", f"{BASE}0/down/ack", "other", f"{BASE}/status"])

@@ -19,15 +19,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gateway.links.bus_time
 import gateway.links.can
-import gateway.links.can_frame
 import gateway.links.descriptor
 import gateway.links.socketcand
 import gateway.links.tcp
+from gateway.can_log import read_log
+from gateway.core.can_frame import can_frame
 from gateway.core.errors import ConfigError, LinkError
 from gateway.links.base import Link
-from gateway.links.can import LINK, CanSettings, read_log
-from gateway.links.can_frame import BUS_TIME_TOLERANCE_NS, BusTime, can_frame
+from gateway.links.bus_time import BUS_TIME_TOLERANCE_NS, BusTime
+from gateway.links.can import LINK, CanSettings
 from gateway.record import Direction, open_capture
 
 PATIENCE = 1.0  # the longest a read may wait; nothing here needs it, a failing test ends by it
@@ -244,7 +246,7 @@ def test_no_code_here_can_send() -> None:
     """What is called `send…` or `write` in these modules: only the constant commands that open a socketcand bus."""
     calls = [
         (module.__name__, ast.unparse(node))
-        for module in (gateway.links.can, gateway.links.can_frame, gateway.links.socketcand)
+        for module in (gateway.links.can, gateway.links.bus_time, gateway.links.socketcand)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SENDING
     ]

@@ -10,8 +10,9 @@ import pytest
 
 from gateway.core.errors import ConfigError, LinkError
 from gateway.links.loopback import LoopbackEnd, Side
+from gateway.links.recorder import RecordingLink
 from gateway.links.replay import LINK, EndOfRecording, ReplayLink, ReplaySettings
-from gateway.record import Direction, Header, Record, RecordingLink, RecordingWriter
+from gateway.record import Direction, Header, Record, RecordingWriter
 
 PATIENCE = 1.0
 SECOND = 1_000_000_000

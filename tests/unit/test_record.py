@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ConfigError, LinkError
+from gateway.links.recorder import RecordingLink
 from gateway.record import (
     HEADER_MAX,
     MAGIC,
@@ -25,7 +26,6 @@ from gateway.record import (
     Header,
     Record,
     Recording,
-    RecordingLink,
     RecordingWriter,
     open_capture,
     read_recording,

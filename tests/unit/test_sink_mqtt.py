@@ -1,109 +1,30 @@
 """The MQTT sink against a scripted connection: what it lets out, what it believes, what it counts.
 
-A small model says what must hold whatever comes from the wire; a real broker is in tests/e2e.
+A model of it is in tests/model, a real broker in tests/e2e.
 """
 
 from __future__ import annotations
 
 import logging
-from queue import SimpleQueue
-from typing import Any
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from paho.mqtt.client import MQTT_ERR_NO_CONN, MQTT_ERR_SUCCESS, MQTTMessage
+from paho.mqtt.client import MQTTMessage
 
 from gateway.core.errors import ConfigError
-from gateway.core.message import Message, Verdict
-from gateway.sinks.mqtt import SINK, MqttSink
+from gateway.core.message import Verdict
+from gateway.sinks.mqtt import SINK
 from gateway.sinks.mqtt_connection import (
     MAX_ACK_BYTES,
     MAX_EVENTS,
-    UNLIMITED,
     Closed,
     Connection,
-    Event,
     Incoming,
     Puback,
-    Ready,
 )
 from gateway.sinks.mqtt_settings import MqttSettings, topics_of
 from tests.parts.messages import ACK_TOPIC, BASE, TOPIC
-
-WINDOW = 3
-VERDICTS = {
-    "AA": Verdict.ACCEPT,
-    "CA": Verdict.ACCEPT,
-    "CE": Verdict.KEEP,
-    "AE": Verdict.REJECT,
-    "AR": Verdict.REJECT,
-    "CR": Verdict.REJECT,
-}
-
-
-class Info:
-    def __init__(self, mid: int, rc: int) -> None:
-        self.mid = mid
-        self.rc = rc
-
-
-class FakeClient:
-    """Takes what is published and gives packet ids."""
-
-    def __init__(self) -> None:
-        self.published: list[tuple[str, bytes, Any]] = []
-        self.gone = False
-
-    def publish(self, topic: str, payload: bytes, qos: int, properties: Any) -> Info:
-        assert qos == 1
-        if self.gone:
-            return Info(0, MQTT_ERR_NO_CONN)
-        self.published.append((topic, payload, properties))
-        return Info(len(self.published), MQTT_ERR_SUCCESS)
-
-
-class FakeConnection:
-    """The events that a test puts there."""
-
-    def __init__(self) -> None:
-        self.events: SimpleQueue[Event] = SimpleQueue()
-        self.acks_dropped = 0
-        self.state = "connected to broker:1883"
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
-class Rig:
-    """A sink with its connection in the test's hand."""
-
-    def __init__(self, window: int = WINDOW, protocol: str = "mqtt5") -> None:
-        self.connection = FakeConnection()
-        settings_ = MqttSettings(host="broker", window=window, protocol=protocol)
-        self.sink = MqttSink(settings_, topics_of(BASE), self.connection)  # type: ignore[arg-type]
-        self.client = FakeClient()
-
-    def connect(self, receive_max: int = 65535, max_packet: int = UNLIMITED, session_present: bool = True) -> None:
-        self.client = FakeClient()
-        self.connection.events.put(Ready(self.client, session_present, receive_max, max_packet))  # type: ignore[arg-type]
-
-    def put(self, event: Event) -> None:
-        self.connection.events.put(event)
-
-    def ack(self, code: str, control_id: str, correlation: bytes | None = None) -> None:
-        self.put(Incoming(ack_bytes(code, control_id), correlation))
-
-
-def ack_bytes(code: str, control_id: str) -> bytes:
-    return f"MSH|^~\\&|KITA|RM|MDIGW|AUH|20261121093002+0000||ACK^R01^ACK|k1|P|2.6\rMSA|{code}|{control_id}\r".encode()
-
-
-def message(n: int = 1, size: int = 10) -> Message:
-    return Message(n, f"gw-1.1.{n}", TOPIC, b"x" * size)
-
+from tests.parts.sink_rig import VERDICTS, WINDOW, Rig, ack_bytes, message
 
 # ---- the contract
 
@@ -220,6 +141,21 @@ def test_the_broker_s_receive_maximum_is_obeyed() -> None:
     assert rig.sink.room() == 2
     for n in range(1, 6):
         rig.sink.send(message(n))
+    assert len(rig.client.published) == 2
+
+
+def test_a_smaller_receive_maximum_after_a_reconnect_holds_for_resends_too() -> None:
+    rig = Rig()
+    rig.connect()
+    for n in range(1, 4):
+        rig.sink.send(message(n))
+    rig.put(Closed())
+    rig.connect(receive_max=1)
+    for n in range(1, 4):
+        rig.sink.send(message(n))
+    assert len(rig.client.published) == 1
+    rig.put(Puback(1, 0, "Success"))
+    rig.sink.send(message(2))
     assert len(rig.client.published) == 2
 
 
@@ -362,93 +298,6 @@ def test_a_flood_of_answers_is_cut_and_counted() -> None:
     assert (connection.events.qsize(), connection.acks_dropped) == (MAX_EVENTS - 1, 501)
 
 
-class SinkModel(RuleBasedStateMachine):
-    """A random wire against two sets: outcomes for open messages only, final ones once, never beyond the window."""
-
-    @initialize()
-    def begin(self) -> None:
-        self.rig = Rig()
-        self.connected = False
-        self.open: set[str] = set()  # handed to a client, not answered for good
-        self.final: list[str] = []
-        self.mids: dict[int, str] = {}
-
-    @rule(session_present=st.booleans(), receive_max=st.sampled_from([1, 2, 65535]))
-    def connect(self, session_present: bool, receive_max: int) -> None:
-        self.rig.put(Closed())
-        self.rig.connect(receive_max, session_present=session_present)
-        self.receive_max = receive_max
-        self.connected = True
-        self.mids = {}
-
-    @precondition(lambda self: self.connected)
-    @rule()
-    def lose(self) -> None:
-        self.rig.put(Closed())
-        self.connected = False
-
-    @rule(n=st.integers(1, 6))
-    def send(self, n: int) -> None:
-        self.take()  # the sink looks at the wire first
-        before = len(self.rig.client.published)
-        self.rig.sink.send(message(n))
-        control_id = message(n).control_id
-        may = self.connected and control_id not in self.mids.values() and len(self.mids) < self.receive_max
-        may = may and (control_id in self.open or len(self.open) < min(WINDOW, self.receive_max))
-        assert (len(self.rig.client.published) - before == 1) == may
-        if may:
-            self.open.add(control_id)
-            self.mids[len(self.rig.client.published)] = control_id
-
-    @precondition(lambda self: self.connected and self.mids)
-    @rule(data=st.data(), code=st.sampled_from([0, 0, 0x10, 0x80, 0x97]))
-    def puback(self, data: st.DataObject, code: int) -> None:
-        mid = data.draw(st.sampled_from(sorted(self.mids)))
-        del self.mids[mid]
-        self.rig.put(Puback(mid, code, "said"))
-        self.take()
-
-    @rule(
-        n=st.integers(1, 8),
-        code=st.sampled_from(sorted(VERDICTS)),
-        correlation=st.sampled_from(["none", "same", "other"]),
-    )
-    def ack(self, n: int, code: str, correlation: str) -> None:
-        control_id = message(n).control_id
-        self.rig.ack(code, control_id, {"none": None, "same": control_id.encode(), "other": b"gw-1.1.0"}[correlation])
-        believed = control_id in self.open and correlation != "other"
-        expected = VERDICTS[code] if believed else None
-        self.take(control_id, expected)
-
-    @rule(junk=st.binary(max_size=30))
-    def junk(self, junk: bytes) -> None:
-        self.rig.put(Incoming(junk, None))
-        self.take()
-
-    def take(self, control_id: str = "", expected: Verdict | None = None) -> None:
-        """Take the outcomes: the expected one, and else only keeps of what is open in this session."""
-        finals = []
-        for outcome in self.rig.sink.outcomes():
-            assert outcome.control_id in self.open
-            if outcome.verdict is not Verdict.KEEP:
-                finals.append((outcome.control_id, outcome.verdict))
-        if expected in (Verdict.ACCEPT, Verdict.REJECT):
-            assert finals == [(control_id, expected)]
-            self.open.discard(control_id)
-        else:
-            assert finals == []
-
-    @invariant()
-    def room_is_what_is_left_of_the_window(self) -> None:
-        if hasattr(self, "rig"):
-            window = min(WINDOW, self.receive_max) if self.connected else 0
-            assert self.rig.sink.room() == max(0, window - len(self.open))
-
-
-TestSinkModel = SinkModel.TestCase
-TestSinkModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-
-
 # ---- names and settings
 
 
@@ -483,6 +332,11 @@ def test_the_longest_topic_has_128_bytes() -> None:
 def test_certificates_come_together(given: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="belong together"):
         MqttSettings(host="broker", **given)  # type: ignore[arg-type]
+
+
+def test_a_certificate_file_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such certificate file"):
+        SINK.create(MqttSettings(host="broker", ca=str(tmp_path / "ca.pem")), BASE)
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -1,10 +1,9 @@
-"""CAN frames as links hand them on: can_frame records (layout: gateway.core.can_frame) and their time."""
+"""The time of a frame on a CAN bus: the bus's own, when it can be believed."""
 
 from __future__ import annotations
 
 import logging
 
-from gateway.core.can_frame import ERROR, EXTENDED, EXTENDED_MASK, MAX_DATA, RECORD, REMOTE, STANDARD_MASK
 from gateway.links.base import Clock
 
 # How far a bus time may be from our clock and still be believed. The kernel stamps with our own clock, and no port
@@ -13,28 +12,6 @@ from gateway.links.base import Clock
 BUS_TIME_TOLERANCE_NS = 2_000_000_000
 
 _log = logging.getLogger(__name__)
-
-
-def can_frame(
-    arbitration_id: int, data: bytes, *, extended: bool, remote: int | None = None, error: bool = False
-) -> bytes:
-    """Return the 16-byte record of a frame; its length is that of the data at hand.
-
-    remote: the length asked for, which makes it a remote frame, or None. error: `arbitration_id` is the error class
-    (linux/can/error.h). ValueError: no CAN 2.0 frame can be so: more than 8 bytes, or an id with too many bits.
-    """
-    if len(data) > MAX_DATA:
-        raise ValueError(f"{len(data)} bytes do not fit a CAN frame")
-    if not 0 <= arbitration_id <= (EXTENDED_MASK if extended or error else STANDARD_MASK):
-        raise ValueError(f"arbitration id {arbitration_id:#x} has too many bits")
-    word = arbitration_id
-    if error:
-        word |= ERROR
-    elif extended:
-        word |= EXTENDED
-    if remote is not None:
-        return RECORD.pack(word | REMOTE, min(remote, MAX_DATA), b"")
-    return RECORD.pack(word, len(data), data)
 
 
 class BusTime:
