@@ -2,8 +2,8 @@
 
 Method: the real recordings of ../shared (numerics each second, ECG at 500/s, pleth at 125/s) where they are there, else
 the simulated monitor with numerics only; fed in 4 kB pieces through protocol and plan; best of five. The alternative
-reads the same bytes the straightforward way: byte by byte out of the frame, bit by bit through the CRC, and stops at the
-checked frame: no value is decoded at all.
+reads the same bytes the straightforward way: byte by byte out of the frame, bit by bit through the CRC, and stops at
+the checked frame: no value is decoded at all.
 """
 
 from __future__ import annotations

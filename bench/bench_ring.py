@@ -1,8 +1,8 @@
 """Ring: publish and consume with the torn-read check, beside what one would use without it.
 
 Method: one process, one thread, blocks of 64 and of 1,024 rows; eight blocks are published, read, checked and released
-in turn until three million rows are through; best of five. The alternatives move the same blocks (deque and queue.Queue as
-arrays, SQLite in memory as one blob a block), without a check and without a second process being able to see them.
+in turn until three million rows are through; best of five. The alternatives move the same blocks (deque and queue.Queue
+as arrays, SQLite in memory as one blob a block), without a check and without a second process being able to see them.
 """
 
 from __future__ import annotations

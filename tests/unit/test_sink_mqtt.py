@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.core.errors import ConfigError
 from gateway.core.message import Verdict
@@ -296,6 +298,15 @@ def test_a_flood_of_answers_is_cut_and_counted() -> None:
     heard.payload = b"x" * (MAX_ACK_BYTES + 1)
     connection._on_message(None, None, heard)  # type: ignore[arg-type]
     assert (connection.events.qsize(), connection.acks_dropped) == (MAX_EVENTS - 1, 501)
+
+
+def test_a_packet_id_that_comes_round_again_is_a_message_and_not_the_status() -> None:
+    connection = Connection(MqttSettings(host="broker"), topics_of(BASE))
+    connection._granted, connection._status_mid = Ready(Rig().client, True, 20, UNLIMITED), 2  # type: ignore[arg-type]
+    for _ in range(2):
+        connection._on_publish(None, None, 2, ReasonCode(PacketTypes.PUBACK), None)  # type: ignore[arg-type]
+    assert isinstance(connection.events.get(), Ready)
+    assert connection.events.get() == Puback(2, 0, "Success")
 
 
 # ---- names and settings

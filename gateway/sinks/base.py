@@ -1,0 +1,26 @@
+"""What the registry knows of a kind of sink. The contract itself is `gateway.core.message.Sink`.
+
+Kinds register in entry-point group `mdi.sinks` as a SinkKind. Settings are a `gateway.core.settings.Settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gateway.core.message import Sink
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class SinkKind(Generic[S]):
+    """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`) -> a sink, not yet started.
+
+    Raises of create: ConfigError when the base topic or the settings do not fit.
+    """
+
+    name: str
+    settings: type[S]
+    create: Callable[[S, str], Sink]

@@ -1,0 +1,280 @@
+"""The MQTT sink: messages out with QoS 1, the receiver's HL7 acknowledgements back.
+
+Delivered means: the receiving application said so. A PUBACK only says that the broker has the message, and a broker
+that is killed may forget it. So a message is under way from `send` until its HL7 ACK, at most `window` of them; when
+the window is full or the connection is gone, `room` is 0 and the spool is the memory.
+
+    send ─► PUBLISH ─► PUBACK 0            the broker has it: wait for the HL7 ACK
+                       PUBACK 16           nobody listens: keep, say so
+                       PUBACK ≥ 128        refused: keep, say so
+            HL7 ACK on …/down/ack  AA CA   accept          matched on MSA-2, and on the correlation
+                                   AE AR CR reject         data when there is any; what does not
+                                   CE      keep            match changes nothing and is counted
+
+Invariants
+  - An outcome is only ever given for a message that was sent and is not yet answered, and at most one at a time.
+  - A message holds its place in the window until it is answered for good, also when it is kept and over reconnects:
+    while the receiver cannot store, nothing else is pushed at it. A resend needs no room.
+  - `send` while disconnected, or beyond what the broker allows, does nothing and is counted: the message is
+    unanswered, and the owner sends it again in the new session or after its own time.
+
+One thread owns the sink; the connection has its own (see mqtt_connection). Others may read `state` and `counters`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from gateway.core.ack import AckError, parse_ack
+from gateway.core.errors import ConfigError
+from gateway.core.message import Message, Outcome, Verdict
+from gateway.sinks.base import SinkKind
+from gateway.sinks.mqtt_connection import Closed, Connection, Event, Incoming, Puback, Ready, properties
+from gateway.sinks.mqtt_settings import MqttSettings, Topics, topics_of
+
+log = logging.getLogger("mdi.mqtt")
+
+CONTENT_TYPE = "application/hl7-v2+er7; charset=utf-8"
+NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, 3.4.2.1
+FAILED = 0x80  # and above
+QUIET_S = 60.0  # a kind of trouble is one log line in this time; the counters have the rest
+
+
+@dataclass(slots=True)
+class MqttCounters:
+    """What became of messages and of acknowledgements.
+
+    Each published message is in one of puback, puback_refused and no_subscribers, or its connection was lost before;
+    each acknowledgement is in one of the acks_ counters.
+    """
+
+    published: int = 0
+    not_sent: int = 0  # send was called while nothing could be sent
+    too_large: int = 0  # larger than the broker takes
+    puback: int = 0
+    puback_refused: int = 0
+    no_subscribers: int = 0
+    acks_accept: int = 0
+    acks_reject: int = 0
+    acks_keep: int = 0
+    acks_foreign: int = 0  # for a message that is not under way: answered already, or never sent
+    acks_mismatch: int = 0  # MSA-2 and correlation data name two messages
+    acks_malformed: int = 0
+    connects: int = 0
+    sessions_lost: int = 0  # reconnected, and the broker had forgotten the session
+
+
+class MqttSink:
+    """Implements Sink through a broker."""
+
+    def __init__(self, settings: MqttSettings, topics: Topics, connection: Connection) -> None:
+        self.counters = MqttCounters()
+        self._settings = settings
+        self._topics = topics
+        self._connection = connection
+        self._ready: Ready | None = None
+        self._session = 0
+        self._open: set[str] = set()  # sent, in this session or before, and not answered for good
+        self._no_puback: dict[int, str] = {}  # packet id -> control id
+        self._outcomes: dict[str, Outcome] = {}
+        self._alarm = ""
+        self._quiet_until: dict[str, float] = {}
+
+    @property
+    def acks_dropped(self) -> int:
+        """Acknowledgements not looked at: too long, or one of a flood."""
+        return self._connection.acks_dropped
+
+    def start(self) -> None:
+        """Begin to connect; return at once."""
+        self._connection.start()
+
+    def stop(self) -> None:
+        """Say offline and disconnect; at most 5 s."""
+        self._connection.stop()
+        self._ready = None
+
+    def room(self) -> int:
+        """Return how many messages may be sent now."""
+        self._drain()
+        if self._ready is None:
+            return 0
+        return max(0, self._window(self._ready) - len(self._open))
+
+    def send(self, message: Message) -> None:
+        """Publish one message, or the same one again."""
+        self._drain()
+        ready = self._ready
+        if ready is None or not self._may_go(message, ready):
+            self.counters.not_sent += 1
+            return
+        extra = self._extra(message)
+        if _packet_bytes(message, extra) > ready.max_packet:
+            self._open.add(message.control_id)  # it holds its place in the window like any other kept message
+            self.counters.too_large += 1
+            self._keep(message.control_id, f"a message does not fit the {ready.max_packet} bytes that the broker takes")
+            return
+        self._publish(ready.client, message, extra)
+
+    def outcomes(self) -> list[Outcome]:
+        """Return and forget what the receiver has said since the last call."""
+        self._drain()
+        outcomes = list(self._outcomes.values())
+        self._outcomes.clear()
+        return outcomes
+
+    def session(self) -> int:
+        """Return the number of connections so far."""
+        self._drain()
+        return self._session
+
+    def state(self) -> str:
+        """Return one line for a person."""
+        return self._connection.state + (f"; {self._alarm}" if self._alarm else "")
+
+    # ---- out
+
+    def _window(self, ready: Ready) -> int:
+        """Return how many may be under way. A broker's Receive Maximum counts those without PUBACK, which are some."""
+        return min(self._settings.window, ready.receive_max)
+
+    def _may_go(self, message: Message, ready: Ready) -> bool:
+        """Tell whether a message may be published: within the window, not before its last PUBACK, not when answered."""
+        control_id = message.control_id
+        answer = self._outcomes.get(control_id)
+        answered = answer is not None and answer.verdict is not Verdict.KEEP
+        if answered or control_id in self._no_puback.values() or len(self._no_puback) >= ready.receive_max:
+            return False
+        return control_id in self._open or len(self._open) < self._window(ready)
+
+    def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
+        info = client.publish(message.topic, message.payload, qos=1, properties=extra)
+        if info.rc != MQTT_ERR_SUCCESS:  # the connection has just gone
+            self.counters.not_sent += 1
+            return
+        self._open.add(message.control_id)
+        self._no_puback[info.mid] = message.control_id
+        self.counters.published += 1
+
+    def _extra(self, message: Message) -> Properties | None:
+        if self._settings.protocol != "mqtt5":
+            return None
+        return properties(
+            PacketTypes.PUBLISH,
+            PayloadFormatIndicator=1,  # UTF-8
+            ContentType=CONTENT_TYPE,
+            ResponseTopic=self._topics.ack,
+            CorrelationData=message.control_id.encode(),
+            UserProperty=[
+                ("hl7-type", "ORU^R01"),
+                ("schema", "pcd-01"),
+                ("seq", str(message.seq)),
+                ("sent", datetime.now(UTC).isoformat(timespec="milliseconds")),
+                ("sha256", hashlib.sha256(message.payload).hexdigest()),
+            ],
+        )
+
+    # ---- back
+
+    def _drain(self) -> None:
+        events = self._connection.events
+        for _ in range(events.qsize()):  # what comes meanwhile waits for the next call
+            self._take(events.get())
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Puback):
+            self._puback(event)
+        elif isinstance(event, Incoming):
+            self._answer(event)
+        elif isinstance(event, Ready):
+            self._connected(event)
+        else:
+            assert isinstance(event, Closed)
+            self._ready = None
+            self._no_puback.clear()
+
+    def _connected(self, ready: Ready) -> None:
+        if self._session and not ready.session_present:
+            self.counters.sessions_lost += 1
+        self._ready = ready
+        self._session += 1
+        self.counters.connects += 1
+
+    def _puback(self, puback: Puback) -> None:
+        control_id = self._no_puback.pop(puback.mid, None)
+        if control_id is None:
+            return
+        if puback.code >= FAILED:
+            self.counters.puback_refused += 1
+            self._keep(control_id, f"the broker refuses messages: {puback.text}")
+        elif puback.code == NO_MATCHING_SUBSCRIBERS:
+            self.counters.no_subscribers += 1
+            self._keep(control_id, "nobody listens: the broker has no subscriber for the messages")
+        else:
+            self.counters.puback += 1
+            self._alarm = ""
+
+    def _keep(self, control_id: str, why: str) -> None:
+        self._alarm = why
+        self._say("keep", why)
+        if control_id in self._open:  # the answer can have come before the PUBACK
+            self._outcomes[control_id] = Outcome(control_id, Verdict.KEEP, why)
+
+    def _answer(self, incoming: Incoming) -> None:
+        try:
+            ack = parse_ack(incoming.payload).outcome
+        except AckError as fault:
+            self.counters.acks_malformed += 1
+            self._say("malformed", f"no acknowledgement, ignored: {fault.what}")
+            return
+        if incoming.correlation is not None and incoming.correlation != ack.control_id.encode():
+            self.counters.acks_mismatch += 1
+            self._say("mismatch", "an acknowledgement names two messages; ignored")
+        elif ack.control_id not in self._open:
+            self.counters.acks_foreign += 1
+            self._say("foreign", "an acknowledgement for a message that is not under way; ignored")
+        else:
+            self._settle(ack)
+
+    def _settle(self, ack: Outcome) -> None:
+        self._outcomes[ack.control_id] = ack
+        if ack.verdict is Verdict.KEEP:
+            self.counters.acks_keep += 1
+            return
+        self._open.discard(ack.control_id)
+        if ack.verdict is Verdict.ACCEPT:
+            self.counters.acks_accept += 1
+        else:
+            self.counters.acks_reject += 1
+
+    def _say(self, kind: str, what: str) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until.get(kind, now):
+            self._quiet_until[kind] = now + QUIET_S
+            log.warning("%s", what)
+
+
+def _packet_bytes(message: Message, extra: Properties | None) -> int:
+    """Return the size of the PUBLISH: fixed header (at most 5), topic, packet id, properties, payload."""
+    size = len(extra.pack()) if extra is not None else 0  # type: ignore[no-untyped-call]
+    return 5 + 2 + len(message.topic.encode()) + 2 + size + len(message.payload)
+
+
+def _create(settings: MqttSettings, base: str) -> MqttSink:
+    topics = topics_of(base)
+    for name in filter(None, (settings.ca, settings.cert, settings.key)):
+        if not Path(name).is_file():
+            raise ConfigError("there is no such certificate file", name)
+    return MqttSink(settings, topics, Connection(settings, topics))
+
+
+SINK = SinkKind(name="mqtt", settings=MqttSettings, create=_create)

@@ -1,0 +1,22 @@
+"""Durable, ordered, at least once: see spool.py for the life of a message, layout.py for the bytes on disk."""
+
+from gateway.spool.counters import Counters
+from gateway.spool.errors import SpoolFailed, SpoolFull, SpoolRefused
+from gateway.spool.files import Files, OsFiles
+from gateway.spool.layout import Extent, Loss, control_id
+from gateway.spool.recovery import RecoveryReport
+from gateway.spool.spool import Spool
+
+__all__ = [
+    "Counters",
+    "Extent",
+    "Files",
+    "Loss",
+    "OsFiles",
+    "RecoveryReport",
+    "Spool",
+    "SpoolFailed",
+    "SpoolFull",
+    "SpoolRefused",
+    "control_id",
+]

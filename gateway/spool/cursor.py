@@ -1,0 +1,142 @@
+"""Which messages need no further care, and that fact on disk.
+
+`SeqSet` holds every number that is acknowledged, rejected or declared lost, as disjoint ranges. 0 is always in it, so
+the first range is 0..watermark and everything behind it came out of order.
+
+The cursor file has two slots, each in a block of its own, written in turn:
+    magic 8s | crc u32 | epoch u32 | generation u64 | durable seq u64 | number of ranges u64 | ranges (u64, u64) …
+The slot with the higher generation counts; while one is being written the other one stands. Ranges that do not fit are
+left out, the lowest are kept: that costs duplicates after a crash, never a message.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastcrc.crc32 import iscsi as crc32c
+
+from gateway.spool.files import Disk
+from gateway.spool.layout import BLOCK
+
+_MAGIC = b"MDICURS1"
+_SLOT = struct.Struct("<8sIIQQQ")
+_RANGE = struct.Struct("<QQ")
+_AT_EPOCH = 12  # the checksum covers everything from here to the end of the last range
+_MOST_RANGES = (BLOCK - _SLOT.size) // _RANGE.size
+
+
+class SeqSet:
+    """A set of sequence numbers as sorted disjoint ranges, never without 0."""
+
+    def __init__(self, watermark: int = 0) -> None:
+        self._first = [0]
+        self._last = [watermark]
+
+    @property
+    def watermark(self) -> int:
+        """The highest number below which none is missing."""
+        return self._last[0]
+
+    @property
+    def total(self) -> int:
+        """How many numbers are in it, 0 included."""
+        return sum(self._last) - sum(self._first) + len(self._first)
+
+    def add(self, first: int, last: int) -> None:
+        """Add first..last, inclusive; nothing when last < first."""
+        if last < first:
+            return
+        begin = bisect_left(self._last, first - 1)
+        end = bisect_right(self._first, last + 1)
+        if begin < end:
+            first = min(first, self._first[begin])
+            last = max(last, self._last[end - 1])
+        self._first[begin:end] = [first]
+        self._last[begin:end] = [last]
+
+    def __contains__(self, seq: int) -> bool:
+        at = bisect_right(self._first, seq) - 1
+        return at >= 0 and seq <= self._last[at]
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the ranges, lowest first, inclusive."""
+        return zip(self._first, self._last, strict=True)
+
+    def gaps(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Return the ranges of first..last that are not in the set, lowest first."""
+        found: list[tuple[int, int]] = []
+        at = bisect_left(self._last, first)
+        while first <= last and at < len(self._first) and self._first[at] <= last:
+            if first < self._first[at]:
+                found.append((first, self._first[at] - 1))
+            first = self._last[at] + 1
+            at += 1
+        if first <= last:
+            found.append((first, last))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What one slot says. durable: highest seq known synced when it was written."""
+
+    epoch: int
+    durable: int
+    done: SeqSet
+
+
+class CursorFile:
+    """The two slots. `found`: what they said at open; `bad_slots`: how many of them said nothing."""
+
+    found: Cursor | None
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        self._disk = disk
+        self._name = path.name
+        there = path.name in disk.names(path.parent)
+        self._fd = disk.open(path) if there else disk.create(path, 2 * BLOCK, b"")
+        disk.sync(self._fd, self._name)  # what is read from here on is acted upon
+        slots = [self._decode(disk.read(self._fd, BLOCK, n * BLOCK)) for n in (0, 1)]
+        self._watermarks = [slot[1].done.watermark if slot else 0 for slot in slots]
+        self.bad_slots = slots.count(None)
+        self._generation, self.found = 0, None
+        for slot in slots:
+            if slot and slot[0] > self._generation:
+                self._generation, self.found = slot
+
+    @property
+    def safe_watermark(self) -> int:
+        """The watermark that stands in both slots: whatever happens to one of them, it is not forgotten."""
+        return min(self._watermarks)
+
+    def save(self, cursor: Cursor) -> None:
+        """Make the cursor durable in the older slot."""
+        ranges = list(cursor.done.ranges())[:_MOST_RANGES]
+        generation = self._generation + 1
+        body = _SLOT.pack(_MAGIC, 0, cursor.epoch, generation, cursor.durable, len(ranges))[_AT_EPOCH:]
+        body += b"".join(_RANGE.pack(*pair) for pair in ranges)
+        slot = generation % 2
+        self._disk.write(self._fd, _MAGIC + crc32c(body).to_bytes(4, "little") + body, slot * BLOCK)
+        self._disk.sync(self._fd, self._name)
+        self._generation = generation
+        self._watermarks[slot] = cursor.done.watermark
+
+    @staticmethod
+    def _decode(data: bytes) -> tuple[int, Cursor] | None:
+        """Return generation and cursor of one slot, or None when it is damaged or was never written."""
+        if len(data) < _SLOT.size:
+            return None
+        magic, crc, epoch, generation, durable, count = _SLOT.unpack_from(data)
+        if magic != _MAGIC or not 1 <= count <= _MOST_RANGES:
+            return None
+        end = _SLOT.size + count * _RANGE.size
+        if end > len(data) or crc32c(data[_AT_EPOCH:end]) != crc:
+            return None
+        done = SeqSet()
+        for pair in _RANGE.iter_unpack(data[_SLOT.size : end]):
+            done.add(*pair)
+        return generation, Cursor(epoch, durable, done)

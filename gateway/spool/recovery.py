@@ -1,0 +1,146 @@
+"""What an open finds, after whatever ended the process before: kill, power cut, damaged disk, a crash in here.
+
+Order, and why
+1. Headers first: a foreign or newer spool is refused before anything in it is touched.
+2. Directory, cursor, ledger and every segment are synced before anything read from them is acted upon. Bytes that
+   were only in the page cache could be read now, sent, and gone after the next power cut (KAFKA-10101).
+3. Every segment is read and checked. Bytes without a valid record that have valid ones behind them are damage: copied
+   to quarantine/, stepped over. Bytes at the end of the newest segment are a torn append, never promised: cut, counted.
+4. What is neither done nor there, up to the highest seq known, is missing: the spool declares it lost.
+
+Each step can be cut short and done again. Damaged bytes never stop a start.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.errors import ConfigError
+from gateway.spool.cursor import CursorFile, SeqSet
+from gateway.spool.errors import SpoolRefused
+from gateway.spool.files import Disk
+from gateway.spool.layout import FORMAT, HEADER_BYTES, Extent, Loss, Scan, decode_header, parse_name
+from gateway.spool.ledger import Ledger
+from gateway.spool.segment import Segment
+
+QUARANTINE = "quarantine"
+
+
+@dataclass(slots=True)
+class RecoveryReport:
+    """What an open found and did.
+
+    segments: segment files there; waiting: messages to be sent; lost: messages declared lost now
+    cut_bytes: of a torn append; damaged: byte ranges without a valid record; quarantined: new copies of them
+    cursor_slots_bad: 2 means that everything still stored is sent once more
+    newest: last extent stored of each device, so that samples still in the ring are not stored twice
+    """
+
+    segments: int = 0
+    waiting: int = 0
+    lost: int = 0
+    cut_bytes: int = 0
+    damaged: int = 0
+    quarantined: list[str] = field(default_factory=list)
+    cursor_slots_bad: int = 0
+    newest: dict[str, Extent] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Recovered:
+    """The state to go on from. top, epoch: the highest seq and epoch known."""
+
+    done: SeqSet
+    top: int
+    epoch: int
+    missing: list[tuple[int, int]]
+    report: RecoveryReport
+
+
+def find_segments(disk: Disk, root: Path, gateway: str) -> list[Segment]:
+    """Return the segments of a spool, oldest first. Raises ConfigError for another gateway's or a newer format."""
+    identities = sorted(filter(None, map(parse_name, disk.names(root))))
+    for identity in identities:
+        _check_header(disk, root / identity.name, gateway)
+    return [Segment(disk, root, gateway, identity) for identity in identities]
+
+
+def _check_header(disk: Disk, path: Path, gateway: str) -> None:
+    fd = disk.open(path)
+    header = decode_header(disk.read(fd, HEADER_BYTES, 0))
+    disk.close(fd)
+    if header and header.version != FORMAT:
+        what = f"the spool has format {header.version}, this program knows {FORMAT}"
+        raise ConfigError(what, str(path), "use the version of mdi that wrote it, or let that one empty it")
+    if header and header.gateway != gateway:
+        what = f"the spool belongs to gateway {header.gateway!r}, configured is {gateway!r}"
+        raise ConfigError(what, str(path), "set the gateway id back, or give this gateway a directory of its own")
+
+
+def recover(disk: Disk, segments: list[Segment], cursor: CursorFile, ledger: Ledger) -> Recovered:
+    """Read everything and work out what is done, waiting and missing."""
+    known = cursor.found
+    report = RecoveryReport(segments=len(segments), cursor_slots_bad=cursor.bad_slots if segments else 0)
+    done = known.done if known else SeqSet(segments[0].first_seq - 1 if segments else 0)
+    newest = segments[-1] if segments else None
+    epoch = max(known.epoch if known else 0, newest.identity.epoch if newest else 0)
+    there = SeqSet()
+    tops = [0]
+    losses: list[tuple[int, Loss]] = []
+    for segment in segments.copy():
+        found = _read(disk, segment, report, last=segment is newest)
+        if segment.empty and segment.first_seq <= max(tops):
+            segments.remove(segment)  # the disk refused it, and the one before went on: it was never in use
+            if segment is not newest:  # which knows the epoch; the next open removes it
+                segment.remove()
+            continue
+        for pair in segment.present():
+            there.add(*pair)
+        losses += [(segment.identity.number, loss) for loss in found.losses]
+        tops.append(segment.last_seq)
+        segment.close()
+    for _, loss in losses:
+        done.add(loss.first_message, loss.last_message)
+        tops.append(loss.last_message)
+    tops += [known.durable if known else 0, *(last for _, last in done.ranges())]
+    for pair in done.ranges():
+        there.add(*pair)
+    ledger.take_over(losses)
+    return Recovered(done, max(tops), epoch, there.gaps(1, max(tops)), report)
+
+
+def _read(disk: Disk, segment: Segment, report: RecoveryReport, last: bool) -> Scan:
+    """Recover one segment, enter what was found in the report."""
+    found, data = segment.recover()
+    holes = list(found.holes)
+    if any(data[:HEADER_BYTES]) and decode_header(data) is None:
+        holes.insert(0, (0, HEADER_BYTES))
+    if last:
+        report.cut_bytes += found.tail
+        segment.cut()
+    elif found.tail:
+        holes.append((found.end, found.end + found.tail))
+    report.damaged += len(holes)
+    report.quarantined += quarantine(disk, segment, holes, data)
+    report.newest |= found.newest
+    return found
+
+
+def quarantine(disk: Disk, segment: Segment, holes: list[tuple[int, int]], data: bytes) -> list[str]:
+    """Copy damaged byte ranges of a segment to files of their own; return the new ones.
+
+    They are evidence for a person. What cannot be copied now, for want of space, is left out: the loss is declared
+    all the same.
+    """
+    folder = segment.path.parent / QUARANTINE
+    made: list[str] = []
+    with suppress(SpoolRefused):
+        there = disk.names(folder)
+        for begin, end in holes:
+            name = f"{segment.path.name}-{begin}.bin"
+            if name not in there:
+                disk.close(disk.create(folder / name, end - begin, data[begin:end]))
+                made.append(name)
+    return made

@@ -1,0 +1,221 @@
+"""The spool: messages wait here, on disk, until the receiving application has acknowledged them.
+
+    append → (group) sync → durable → unacknowledged / read → ack | reject | declared loss → done, removed
+
+One owner thread. A message is durable when `sync` has returned, and only then can it be read. Its id is
+gateway-epoch-seq: the epoch grows with every start and is on disk, in a new segment, before the first append, and seq
+goes on from the highest one known, so no id is ever used twice, not even that of a message a crash has cut off.
+
+At every moment recovered + appended = acked + rejected + lost + waiting.
+
+In the directory: segments (layout.py), cursor (cursor.py), lock, losses.jsonl and rejected/messages.jsonl for people,
+quarantine/ with copies of damaged bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from gateway.core.errors import ConfigError, InternalError
+from gateway.core.message import Message
+from gateway.spool.errors import SpoolRefused
+from gateway.spool.files import Disk, Files, OsFiles
+from gateway.spool.layout import BLOCK, GATEWAY_BYTES, Extent, Loss, control_id, message_payload
+from gateway.spool.ledger import Journal, rejected_line
+from gateway.spool.store import Clock, Store, iso
+
+SEGMENT_BYTES = 16 << 20
+LEAST_SEGMENT_BYTES = 4 * BLOCK
+MOST_SEGMENT_BYTES = 1 << 30  # one segment at a time is read whole
+CURSOR_NS = 1_000_000_000  # acks of the last second may be forgotten in a crash: those messages are sent again
+_PID_BYTES = 20
+_GATEWAY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{GATEWAY_BYTES - 1}}}")
+
+
+class Spool:
+    """See the module text. `report`: what the open found; `counters`: what has happened since.
+
+    A call that writes may raise SpoolRefused (SpoolFull): the disk does not do it now, nothing half-done counts, call
+    again. SpoolFailed: a sync failed, and every later call raises it too; start again. Neither loses anything.
+    """
+
+    def __init__(self, disk: Disk, path: Path, gateway: str, sizes: tuple[int, int], clock: Clock) -> None:
+        """Use `open`."""
+        self._disk = disk
+        self._gateway = gateway
+        disk.files.make_dir(path)
+        _lock(disk, path / "lock")
+        self._store = Store(disk, path, gateway, sizes, clock)
+        disk.files.make_dir(path / "rejected")
+        self._rejected = Journal(disk, path / "rejected" / "messages.jsonl")
+        disk.sync_dir(path / "rejected")
+        disk.sync_dir(path)
+        self.report = self._store.report
+        self.counters = self._store.counters
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        gateway: str,
+        segment_bytes: int = SEGMENT_BYTES,
+        limit_bytes: int = 128 * SEGMENT_BYTES,
+        files: Files | None = None,
+        clock: Clock,
+    ) -> Spool:
+        """Open the spool in directory `path`, made if need be, and recover what is there.
+
+        gateway: its id, [A-Za-z0-9._-], first part of every control id
+        limit_bytes: beyond it the oldest segment is dropped and declared lost
+        Raises: ConfigError when it is another gateway's, of a newer format, or open elsewhere.
+        """
+        if not _GATEWAY.fullmatch(gateway):
+            raise ConfigError(f"gateway id {gateway!r} cannot be used", hint="letters, digits, dot, dash, underscore")
+        if not LEAST_SEGMENT_BYTES <= segment_bytes <= min(MOST_SEGMENT_BYTES, limit_bytes // 2):
+            raise ConfigError(
+                f"spool segments of {segment_bytes} bytes within a limit of {limit_bytes} bytes cannot be used",
+                hint=f"segments of {LEAST_SEGMENT_BYTES} to {MOST_SEGMENT_BYTES} bytes, a limit of at least two",
+            )
+        disk = Disk(files or OsFiles(), Path(path))
+        with ExitStack() as opened, disk.typed("open the spool"):
+            opened.callback(disk.close_all)
+            spool = cls(disk, Path(path), gateway, (segment_bytes, limit_bytes), clock)
+            opened.pop_all()
+        return spool
+
+    def close(self) -> None:
+        """Sync, save the cursor, give the lock back."""
+        try:
+            self.sync()
+            self.checkpoint()
+        finally:
+            self._disk.close_all()
+
+    # ---- in
+
+    def next_control_id(self) -> tuple[int, str]:
+        """Return seq and MSH-10 of the message to be encoded next; the same until it is appended."""
+        return self._store.next_seq, control_id(self._gateway, self._store.epoch, self._store.next_seq)
+
+    def append(self, message: Message, extent: Extent) -> None:
+        """Take the message with the next control id; `extent`: the samples in it. Durable after the next `sync`."""
+        self._disk.check()
+        if (message.seq, message.control_id) != self.next_control_id():
+            raise InternalError(f"message {message.control_id} is not the next one, {self.next_control_id()[1]}")
+        self._store.append(message_payload(message, extent))
+        self._store.newest[extent.device] = extent
+
+    def sync(self) -> int:
+        """Make durable what was appended; return the durable seq. Only now can it be read."""
+        self._store.sync()
+        self.tick()
+        return self._store.durable
+
+    def declare_loss(self, extent: Extent, reason: str) -> None:
+        """Record durably that samples were lost before they became a message."""
+        self._store.declare(reason, 0, (0, 0), (extent,))
+
+    # ---- out
+
+    @property
+    def durable_seq(self) -> int:
+        """seq of the last message that is on disk for good."""
+        return self._store.durable
+
+    @property
+    def waiting(self) -> int:
+        """Messages neither acknowledged, rejected nor declared lost, unsynced ones included."""
+        return self._store.waiting
+
+    @property
+    def fill(self) -> float:
+        """Share of the limit in use, 0 to 1; 0 when nothing waits."""
+        return self._store.fill
+
+    def last_extent(self, device: str) -> Extent | None:
+        """Return the newest extent of a device in here, so that samples still in the ring are not stored twice."""
+        return self._store.newest.get(device)
+
+    def losses(self) -> list[Loss]:
+        """Return every loss ever declared, oldest first."""
+        return self._store.ledger.losses()
+
+    def read(self, seq: int) -> Message:
+        """Return a durable message. Raises KeyError when it is not durable yet, removed or lost."""
+        stored = self._store.stored(seq) if 0 < seq <= self._store.durable else None
+        if stored is None:
+            raise KeyError(seq)
+        return stored.message
+
+    def unacknowledged(self, after_seq: int = 0, n: int = 64) -> list[Message]:
+        """Return up to n durable messages behind after_seq that are not done, oldest first."""
+        found: list[Message] = []
+        for first, last in self._store.done.gaps(after_seq + 1, self._store.durable):
+            for seq in range(first, last + 1):
+                if len(found) >= n:
+                    return found
+                stored = self._store.stored(seq)
+                if stored:
+                    found.append(stored.message)
+        return found
+
+    # ---- done
+
+    def ack(self, seq: int) -> bool:
+        """The receiving application has it, in any order. False: unknown, or done already; ignored and counted."""
+        if not self._expected(seq):
+            return False
+        self._store.done.add(seq, seq)
+        self.counters.acked += 1
+        self.tick()
+        return True
+
+    def reject(self, seq: int, reason: str) -> bool:
+        """The receiving application will never take it: copied durably to rejected/, then done. Else as `ack`."""
+        stored = self._store.stored(seq) if self._expected(seq) else None
+        if stored is None:
+            return False
+        self._rejected.append(rejected_line(stored, reason, iso(self._store.clock()[1])))
+        self._store.done.add(seq, seq)
+        self.counters.rejected += 1
+        self.tick()
+        return True
+
+    def _expected(self, seq: int) -> bool:
+        self._disk.check()
+        if not 0 < seq <= self._store.durable:
+            self.counters.foreign += 1
+        elif seq in self._store.done:
+            self.counters.duplicates += 1
+        else:
+            return True
+        return False
+
+    def tick(self) -> None:
+        """Once a second, `checkpoint`; call it as often as you like. What the disk refuses is counted, tried again."""
+        if self._store.clock()[0] - self._store.saved_ns >= CURSOR_NS:
+            try:
+                self.checkpoint()
+            except SpoolRefused:
+                self.counters.refused += 1
+
+    def checkpoint(self) -> None:
+        """Save the cursor now if it has moved, and remove what is done: fewer duplicates after a crash."""
+        self._store.checkpoint()
+
+
+def _lock(disk: Disk, path: Path) -> None:
+    """Lock the spool until its files are closed, our pid in the lock file. ConfigError when another has it."""
+    fd = disk.open(path, create=True)
+    try:
+        disk.files.lock(fd)
+    except BlockingIOError:
+        pid = disk.read(fd, _PID_BYTES, 0).decode("ascii", errors="replace").strip()
+        what = f"the spool is in use by process {pid}" if pid.isdecimal() else "the spool is in use"
+        raise ConfigError(what, str(path.parent), "stop the other mdi, or give this one its own state_dir") from None
+    with suppress(SpoolRefused):  # a courtesy only: a full disk must not keep us from starting
+        disk.write(fd, f"{os.getpid():<{_PID_BYTES - 1}}\n".encode(), 0)

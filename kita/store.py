@@ -1,0 +1,274 @@
+"""What KITA keeps: one SQLite file.
+
+    message      one row per stored message: who sent it, its control id, the SHA-256 of its bytes, when it came
+    device       one row per device: its EUI-64, or what else identifies it (OBX-18 of the MDS row)
+    observation  one row per OBX that carries a metric, of production messages (MSH-11 P)
+    apart        the same columns, for what must never be charted: MSH-11 D or T, OBX-8 TEST or DEMO
+    latest       which table, device, code, ref_id, path -> the row with the newest observation time
+    dead_letter  messages that were refused, with the reason and the bytes; repeats of one are counted, not kept twice
+    counter      numbers that no row stands for: repeated messages
+
+Invariants
+  - One transaction per batch, synchronous=FULL: when `commit` returns, all of it is on the disk; when it raises, none.
+  - (sender, facility, control_id) is unique, and stands for one SHA-256 for ever.
+  - One connection writes, guarded by a lock on a file beside the database. Readers open it read-only (see query) and
+    never checkpoint: SQLite before 3.51.3 can lose a committed transaction when two connections meet in a WAL reset.
+  - Order is by the time of the observation (t_utc_ns), never by arrival: `latest` only moves forward in it.
+
+A no-value row is stored with value NULL and its validity: that something was not measured is information. Indexes are
+few, for each costs on every insert: history is found by time through `message`, the present through `latest`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO
+
+from gateway.core.errors import ConfigError, DeliveryError
+
+SCHEMA_VERSION = 1  # PRAGMA user_version
+
+_COLUMNS = """
+    id        INTEGER PRIMARY KEY,
+    message   INTEGER NOT NULL,  -- message.id
+    device    INTEGER NOT NULL,  -- device.id
+    path      TEXT NOT NULL,     -- OBX-4, MDS.VMD.channel.metric
+    code      INTEGER NOT NULL,  -- OBX-3.1, context-free 11073-10101 code; 0 for terms that have none yet
+    ref_id    TEXT NOT NULL,     -- OBX-3.2
+    value     REAL,              -- OBX-5 when it is a number; NULL when there is none
+    text      TEXT,              -- OBX-5 when it is none: token of an enumeration, text; NULL when there is none
+    unit      TEXT NOT NULL,     -- OBX-6 in UCUM; its MDC reference id where it has no UCUM
+    validity  TEXT NOT NULL,     -- gateway.core.sample.Validity, by name: VLD, QST, INV …
+    flags     INTEGER NOT NULL,  -- gateway.core.sample.Flag
+    status    TEXT NOT NULL,     -- OBX-11
+    t_utc_ns  INTEGER NOT NULL   -- time of the observation: OBX-14, else OBR-7
+"""
+
+SCHEMA = f"""
+CREATE TABLE message (
+    id             INTEGER PRIMARY KEY,
+    sender         TEXT NOT NULL,     -- MSH-3
+    facility       TEXT NOT NULL,     -- MSH-4
+    control_id     TEXT NOT NULL,     -- MSH-10
+    sha256         BLOB NOT NULL,
+    location       TEXT NOT NULL,     -- PV1-3: where the device stands
+    profile_digest TEXT NOT NULL,     -- the table that decoded the values
+    received_ns    INTEGER NOT NULL,  -- UTC
+    UNIQUE (sender, facility, control_id)
+);
+CREATE TABLE device (
+    id       INTEGER PRIMARY KEY,
+    identity TEXT NOT NULL UNIQUE
+);
+CREATE TABLE observation ({_COLUMNS});
+CREATE TABLE apart ({_COLUMNS});
+CREATE TABLE latest (
+    apart       INTEGER NOT NULL,  -- 0: a row of observation, 1: of apart
+    device      INTEGER NOT NULL,
+    code        INTEGER NOT NULL,
+    ref_id      TEXT NOT NULL,
+    path        TEXT NOT NULL,
+    t_utc_ns    INTEGER NOT NULL,
+    row         INTEGER NOT NULL,  -- its id
+    PRIMARY KEY (apart, device, code, ref_id, path)
+) WITHOUT ROWID;
+CREATE TABLE dead_letter (
+    id          INTEGER PRIMARY KEY,
+    sha256      BLOB NOT NULL UNIQUE,
+    sender      TEXT NOT NULL,
+    facility    TEXT NOT NULL,
+    control_id  TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    received_ns INTEGER NOT NULL,      -- UTC, when it came first
+    times       INTEGER NOT NULL,      -- how often it came
+    payload     BLOB NOT NULL
+);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counter VALUES ('repeated', 0);
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+_INSERT = [f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)" for table in ("observation", "apart")]
+
+Row = tuple[str, int, str, float | None, str | None, str, str, int, str, int]
+"""An observation but for its ids: path, code, ref_id, value, text, unit, validity, flags, status, t_utc_ns."""
+
+_Latest = dict[tuple[int, int, int, str, str], tuple[int, int]]
+"""(apart, device, code, ref_id, path) -> (t_utc_ns, id), as the table has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One message, read and judged. refused: why it is not stored as a message, "" when it is good."""
+
+    sender: str
+    facility: str
+    control_id: str
+    sha256: bytes
+    payload: bytes
+    device: str = ""
+    location: str = ""
+    profile_digest: str = ""
+    rows: Sequence[Row] = ()
+    apart: Sequence[Row] = ()
+    refused: str = ""
+
+
+class Fate(Enum):
+    """What became of a message."""
+
+    STORED = "stored"
+    REPEATED = "repeated"  # the very same bytes were stored before
+    CONFLICT = "conflict"  # its control id stands for other bytes: kept as a dead letter
+    REFUSED = "refused"  # kept as a dead letter
+
+
+class Store:
+    """The writing side of the database. One thread."""
+
+    def __init__(self, path: Path, busy_ms: int) -> None:
+        """Open, or make, the database. Raises: ConfigError."""
+        self._path = path
+        self._lock = _lock(path)
+        try:
+            self._db = sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None)
+            self._prepare()
+        except sqlite3.Error as fault:
+            raise ConfigError(f"database cannot be used: {fault}", str(path)) from fault
+        self._devices: dict[str, int] = {}
+        self._ids = itertools.count(1 + max(self._last("observation"), self._last("apart")))
+
+    def close(self) -> None:
+        """Close; the database is whole at any time, with or without this."""
+        self._db.close()
+        self._lock.close()
+
+    def commit(self, batch: Sequence[Intake], received_ns: int) -> list[Fate]:
+        """Store the batch in one transaction and return the fate of each, in order.
+
+        Raises: DeliveryError when the database is locked, full or failing: nothing of the batch is stored.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            fates = self._put(batch, received_ns)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as fault:
+            self._undo()
+            raise DeliveryError(f"not stored: {fault}", str(self._path), "the gateways keep their messages") from fault
+        except BaseException:
+            self._undo()
+            raise
+        return fates
+
+    # ---- inside the transaction
+
+    def _put(self, batch: Sequence[Intake], received_ns: int) -> list[Fate]:
+        latest: _Latest = {}
+        fates = [self._put_one(intake, received_ns, latest) for intake in batch]
+        self._db.executemany(
+            "INSERT INTO latest VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE"
+            " SET t_utc_ns = excluded.t_utc_ns, row = excluded.row"
+            " WHERE excluded.t_utc_ns >= latest.t_utc_ns",
+            [(*key, *newest) for key, newest in latest.items()],
+        )
+        repeated = fates.count(Fate.REPEATED)
+        if repeated:
+            self._db.execute("UPDATE counter SET value = value + ? WHERE name = 'repeated'", (repeated,))
+        return fates
+
+    def _put_one(self, intake: Intake, received_ns: int, latest: _Latest) -> Fate:
+        if intake.refused:
+            self._bury(intake, intake.refused, received_ns)
+            return Fate.REFUSED
+        known = self._db.execute(
+            "SELECT sha256 FROM message WHERE sender = ? AND facility = ? AND control_id = ?",
+            (intake.sender, intake.facility, intake.control_id),
+        ).fetchone()
+        if known and known[0] == intake.sha256:
+            return Fate.REPEATED
+        if known:
+            self._bury(intake, "its control id stands for another message", received_ns)
+            return Fate.CONFLICT
+        message = self._db.execute(
+            "INSERT INTO message VALUES (NULL,?,?,?,?,?,?,?)",
+            (
+                intake.sender,
+                intake.facility,
+                intake.control_id,
+                intake.sha256,
+                intake.location,
+                intake.profile_digest,
+                received_ns,
+            ),
+        ).lastrowid
+        assert message is not None
+        device = self._device(intake.device)
+        for apart, rows in enumerate((intake.rows, intake.apart)):
+            numbered = [(number, message, device, *row) for row, number in zip(rows, self._ids, strict=False)]
+            self._db.executemany(_INSERT[apart], numbered)
+            for row in numbered:
+                key = (apart, device, row[4], row[5], row[3])
+                if key not in latest or row[12] >= latest[key][0]:
+                    latest[key] = (row[12], row[0])
+        return Fate.STORED
+
+    def _device(self, identity: str) -> int:
+        if identity not in self._devices:
+            self._db.execute("INSERT OR IGNORE INTO device (identity) VALUES (?)", (identity,))
+            found = self._db.execute("SELECT id FROM device WHERE identity = ?", (identity,)).fetchone()
+            self._devices[identity] = int(found[0])
+        return self._devices[identity]
+
+    def _bury(self, intake: Intake, reason: str, received_ns: int) -> None:
+        self._db.execute(
+            "INSERT INTO dead_letter VALUES (NULL,?,?,?,?,?,?,1,?) ON CONFLICT DO UPDATE SET times = times + 1",
+            (
+                intake.sha256,
+                intake.sender,
+                intake.facility,
+                intake.control_id,
+                reason,
+                received_ns,
+                intake.payload,
+            ),
+        )
+
+    # ---- the connection
+
+    def _undo(self) -> None:
+        self._devices.clear()  # some may have been made in the transaction
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        elif version != SCHEMA_VERSION:
+            hint = f"this program reads version {SCHEMA_VERSION}"
+            raise ConfigError(f"database has schema version {version}", str(self._path), hint)
+
+    def _last(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Take the lock that one writer holds for as long as it lives. Raises: ConfigError."""
+    try:
+        file = path.with_name(path.name + ".lock").open("ab")
+    except OSError as fault:
+        raise ConfigError(f"database cannot be used: {fault.strerror}", str(path)) from fault
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError("another KITA writes to this database", str(path), "one database, one KITA") from None
+    return file
