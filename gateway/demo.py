@@ -23,15 +23,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from gateway.config import read_config
-from gateway.core.errors import LinkError
+from gateway.core.errors import ConfigError, LinkError
 from gateway.demo_broker import DemoBroker, start_broker
 from gateway.status import read_status
 
 STOP_S = 15.0  # the gateway drains, the driver parts from its device: both are bounded
 DEVICES = ("monitor-seng2", "varmeskab-1", "ecmo-1")
 
-CONFIG = """\
-# Made by the demo. Everything is simulated: MSH-11 is T, and KITA keeps it apart from charting.
+MARK = "# Made by the demo."  # first words of the configuration; a folder without it is somebody else's
+CONFIG = (
+    f"{MARK} "
+    + """\
+Everything is simulated: MSH-11 is T, and KITA keeps it apart from charting.
 [gateway]
 name = "demo"
 eui64 = "0011223344556677"
@@ -87,6 +90,7 @@ eui64 = "0011223344550003"
 firmware = "2690"
 location = {{ unit = "ITA", room = "Stue 5", bed = "Seng 1", facility = "AUH" }}
 """
+)
 
 
 @dataclass
@@ -110,14 +114,28 @@ class Demo:
         self.broker: DemoBroker
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        """Start. Raises: ConfigError for a folder that is not ours to empty, LinkError when a part does not start."""
+        self._empty_folder()
         try:
             self._start()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def _empty_folder(self) -> None:
+        try:
+            if self.folder.exists() and any(self.folder.iterdir()):
+                if not self.config_path.is_file() or not self.config_path.read_bytes().startswith(MARK.encode()):
+                    raise ConfigError(
+                        "folder is not empty and not of a demo", str(self.folder), "name another: --folder"
+                    )
+                shutil.rmtree(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise ConfigError(
+                f"cannot be used: {fault.strerror}", str(self.folder), "name another: --folder"
+            ) from fault
 
     def _start(self) -> None:
         self.broker = start_broker(prefer=self._prefer)

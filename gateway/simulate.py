@@ -4,9 +4,9 @@
     TcpServer    a device on the network, loopback only; one client at a time
     CanBus       a CAN bus: the simulator's can_frame records as a socketcand daemon on loopback
 
-A wire is a context manager; `serve` runs device and wire in one thread until told to stop. A simulated device loses what
-nobody reads, as a real one does (write). A replay must lose nothing: it waits for somebody to listen (listening), for
-room (write_some) and at the end until all has been read (drained).
+A wire is a context manager; `serve` runs device and wire in one thread until told to stop. A simulated device loses
+what nobody reads, as a real one does (write). A replay must lose nothing: it waits for somebody to listen (listening),
+for room (write_some) and at the end until all has been read (drained).
 """
 
 from __future__ import annotations

@@ -13,14 +13,18 @@ What a running gateway does:        mdi status
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import capture, demo, hl7, kita, profile, run
-from gateway.cli.output import err
-from gateway.core.errors import MdiError
+from gateway.cli import capture, demo, hl7, kita, profile, replay, run
+from gateway.cli.output import print_mistake, speak_utf8
+from gateway.core.errors import ConfigError, MdiError
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+Usage: Any = typer.BadParameter.__base__  # typer's own name for it is private, and moves between its versions
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
@@ -33,7 +37,7 @@ app.command("check")(run.check)
 app.command("status")(run.status)
 app.command("decode")(capture.decode)
 app.command("record")(capture.record)
-app.command("replay")(capture.replay)
+app.command("replay")(replay.replay)
 app.command("simulate")(capture.simulate)
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
@@ -51,11 +55,32 @@ def root(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more
 
 def main() -> None:
     """Run the command line; a mistake that we know is one line and its exit code, a bug is a trace."""
+    speak_utf8()
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except MdiError as fault:
-        err.print(f"mdi: {fault}", style="red", markup=False, highlight=False)
-        sys.exit(fault.exit_code)
+        print_mistake(fault)
+        code = fault.exit_code
+    except Usage as fault:
+        message = fault.format_message()
+        if message.startswith("Usage:"):  # a group without a command: its manual
+            sys.stdout.write(message + "\n")
+        else:
+            command = fault.ctx.command_path if fault.ctx else "mdi"
+            print_mistake(f"{message.rstrip('.')} → {command} --help")
+        code = ConfigError.exit_code
+    except typer.Abort:  # Ctrl-C in a command that does not wait for it
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough: mdi decode … | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to say at exit either
+        code = 1
+    except OSError as fault:
+        if fault.filename is None:
+            raise
+        print_mistake(f"{fault.filename}: {fault.strerror} → check the path, its rights and the space on the disk")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""mdi decode, record, replay, simulate: everything about bytes in files and devices that are not there."""
+"""mdi decode, record, simulate: bytes in files, and devices that are not there. Playing them back is in replay.py."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,39 +15,101 @@ import typer
 from gateway import registry
 from gateway.cli.output import err, out, print_json, progress
 from gateway.cli.run import DEFAULT, ConfigOption, stop_on_signals
-from gateway.config import read_config
-from gateway.core.errors import ConfigError
+from gateway.config import Config, Port, read_config
+from gateway.core.errors import ConfigError, DeviceError
+from gateway.core.profile import Profile
 from gateway.core.protocol import DeviceSpec
 from gateway.core.ring import RingWriter, buffer_size, format_buffer
 from gateway.decode import Decoder, Statistics, decode_file, find_profile, sample_json
-from gateway.record import SUFFIX, Direction, Header, RecordingLink, RecordingWriter, open_capture, utc_text
+from gateway.links.recorder import RecordingLink
+from gateway.port import guarded
+from gateway.record import SUFFIX, Header, RecordingWriter, read_recording, utc_text
 from gateway.service import CLOCKS, make_link, make_port
 from gateway.simulate import CanBus, Pty, TcpServer, Wire, serve
 
 SCRATCH_ROWS = 4096
-OptionList = Annotated[list[str] | None, typer.Option("--option", "-o", help="Driver option NAME=VALUE, repeatable.")]
+PtyOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Be a serial line: a pseudo-terminal, linked from this path. This is the default, without a link.",
+    ),
+]
+TcpOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Be a device on the network, on this TCP port of loopback; 0: any free one.",
+    ),
+]
+CanOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Be a CAN bus: a socketcand daemon, bus can0, on this TCP port of loopback; 0: any free one.",
+    ),
+]
+ForOption = Annotated[
+    float, typer.Option("--for", metavar="SECONDS", min=0, help="Stop after so many seconds; 0: at Ctrl-C.")
+]
+OptionList = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", "-o", metavar="NAME=VALUE", help="An option of the driver, as in [port.options]. Repeatable."
+    ),
+]
 DeviceOptionList = Annotated[
-    list[str] | None, typer.Option("--device-option", help="Device option NAME=VALUE, repeatable.")
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="An option of the device, as in [port.device.options]. Repeatable."),
 ]
 
 
 def decode(
-    file: Annotated[Path, typer.Argument(help="A recording, a CAN log, or raw line bytes.")],
-    profile: Annotated[str, typer.Option("--profile", "-p", help="VENDOR/MODEL, or a profile file.")],
-    stats: Annotated[bool, typer.Option("--stats", help="One JSON object with counts instead of the samples.")] = False,
-    firmware: Annotated[str, typer.Option(help="Firmware of the device, when the bytes do not say it.")] = "",
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, a CAN log, or raw line bytes.")],
+    profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="VENDOR/MODEL",
+            help="The device profile, or a profile file (.toml). A recording names its own.",
+        ),
+    ] = "",
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Print one JSON object of counts instead of the samples.")
+    ] = False,
+    firmware: Annotated[
+        str, typer.Option(metavar="TEXT", help="Firmware of the device, when the bytes do not say it.")
+    ] = "",
     option: OptionList = None,
     device_option: DeviceOptionList = None,
 ) -> None:
-    """Decode a capture: one JSON object per sample, or with --stats one object of counts."""
+    """Decode a capture and print one JSON object per sample.
+
+    The bytes go through the same driver and the same profile as those of a live port. Bad frames are counted on
+    standard error; they never stop the decoding. A sample has the keys t (time, UTC), code, ref_id, path, value,
+    unit, validity, waveform and flags; value is null where the device gives none.
+
+    With --stats the counts are printed: good and bad frames with their reasons, and of each metric how many usable
+    values there are, how many samples without one, the least and the greatest value.
+
+    \b
+    mdi decode --profile philips/intellivue_mp bed3.bin | head
+    mdi decode --stats bed3.mdirec
+    mdi decode -p hettich/hettcube -o framing=tcp cabinet.mdirec
+    """
     profiles = registry.Profiles()
-    found = find_profile(profile, profiles)
+    found = find_profile(profile or _recorded_profile(file), profiles)
     driver = registry.driver(found.driver)
     decoder = Decoder(
         found, profiles, _options(option, driver.options), _options(device_option, driver.device_options), firmware
     )
     statistics = Statistics()
-    with progress(f"decode {file.name}", file.stat().st_size if file.exists() else 0) as show:
+    with progress(f"decode {file.name}", _size(file)) as show:
         for done, plan, block in decode_file(decoder, file):
             show(done)
             if stats:
@@ -57,60 +120,112 @@ def decode(
     if stats:
         print_json(statistics.json(decoder))
     elif decoder.reasons:
-        err.print(f"{sum(decoder.reasons.values())} bad frames: {dict(decoder.reasons)}", markup=False)
+        said = ", ".join(f"{reason} {n}" for reason, n in decoder.reasons.items())
+        err.print(f"{sum(decoder.reasons.values())} bad frames: {said}", markup=False, highlight=False)
+    if not decoder.frames_ok:
+        known = ", ".join(driver.options) or "none"
+        hint = f"is it a device of {found.id}? driver options (-o): {known}"
+        err.print(f"{file}: no good frame in it → {hint}", markup=False, highlight=False)
+
+
+def _recorded_profile(file: Path) -> str:
+    """Return the one profile that a recording names. Raises: ConfigError."""
+    try:
+        named = sorted({profile for profile, _ in read_recording(file).header.profiles})
+    except ConfigError as fault:
+        if fault.what != "not a recording":
+            raise
+        named = []
+    if len(named) != 1:
+        what = (
+            "the recording is of several devices: " + ", ".join(named) if named else "the file does not name a profile"
+        )
+        raise ConfigError(what, str(file), "name one with --profile VENDOR/MODEL")
+    return named[0]
+
+
+def _size(file: Path) -> int:
+    with suppress(OSError):  # the reader says it better
+        return file.stat().st_size
+    return 0
 
 
 def _options(given: list[str] | None, known: Any) -> dict[str, Any]:
-    """Read NAME=VALUE pairs; values as JSON where they are, else as text."""
-    options: dict[str, Any] = {}
-    for pair in given or []:
-        name, equals, value = pair.partition("=")
-        if not equals or name not in known:
-            raise ConfigError(f"option {pair!r} is not NAME=VALUE of this driver", hint="known: " + ", ".join(known))
-        try:
-            options[name] = jsonlib.loads(value)
-        except ValueError:
-            options[name] = value
+    """Read NAME=VALUE pairs of known names. Raises: ConfigError."""
+    options = _pairs(given)
+    for name in options:
+        if name not in known:
+            hint = "known: " + ", ".join(known) if known else "this driver has none"
+            raise ConfigError(f"there is no option {name!r}", hint=hint)
     return options
 
 
+def _pairs(given: list[str] | None) -> dict[str, Any]:
+    """Read NAME=VALUE pairs; values as JSON where they are, else as text. Raises: ConfigError."""
+    pairs: dict[str, Any] = {}
+    for pair in given or []:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"option {pair!r} is not NAME=VALUE", hint="for example: -o framing=tcp")
+        try:
+            pairs[name] = jsonlib.loads(value)
+        except ValueError:
+            pairs[name] = value
+    return pairs
+
+
 def record(
-    port: Annotated[str, typer.Argument(help="Name of a configured port.")],
-    file: Annotated[Path, typer.Argument(help=f"Where to write the recording ({SUFFIX}).")],
+    port: Annotated[str, typer.Argument(metavar="PORT", help="Name of a configured port.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=f"Where to write the recording ({SUFFIX}).")],
     config: ConfigOption = DEFAULT,
-    for_s: Annotated[float, typer.Option("--for", help="Stop after so many seconds; 0 = until Ctrl-C.")] = 0,
-    note: Annotated[str, typer.Option(help="Why it was made. Nothing about a patient.")] = "",
+    for_s: ForOption = 0,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why it was made. Write nothing about a patient.")] = "",
 ) -> None:
-    """Record one port: its bytes in both directions while its driver speaks with the device. Nothing is forwarded."""
+    """Record the bytes of one port in both directions, with their times.
+
+    The driver speaks with the device as it always does, but nothing is forwarded. The gateway must not run
+    meanwhile: a line has one owner. The bytes can name a patient (a monitor sends admission data): the file is
+    readable for its owner only; handle it accordingly. An existing file is never overwritten.
+
+    \b
+    mdi record stue3-seng2 bed3.mdirec --for 60 --note "waves missing"
+    mdi decode --stats bed3.mdirec
+    """
     checked = read_config(config)
-    chosen = [p for p in checked.ports if p.settings.name == port]
-    if not chosen:
-        raise ConfigError(
-            f"there is no port {port!r}", str(config), "known: " + ", ".join(p.settings.name for p in checked.ports)
-        )
-    if file.exists():
-        raise ConfigError("file exists", str(file), "name another; a recording is never overwritten")
-    digests = tuple(
-        (d.settings.profile, checked.profiles.plan(d.settings.profile, d.settings.firmware).digest.hex())
-        for d in chosen[0].devices
-    )
-    driver, line = chosen[0].driver.name, chosen[0].link_kind.describe(chosen[0].link)
-    header = Header(utc_text(time.time_ns()), _version(), port, driver, line, digests, note)
-    writer = RecordingWriter(file, header)
-    link = RecordingLink(make_link(chosen[0]), CLOCKS.utc_ns, writer)
+    chosen = next((p for p in checked.ports if p.settings.name == port), None)
+    if chosen is None:
+        known = ", ".join(p.settings.name for p in checked.ports)
+        raise ConfigError(f"there is no port {port!r}", str(config), f"known: {known}")
+    writer = RecordingWriter(file, _header(checked, chosen, note))
+    link = RecordingLink(make_link(chosen), CLOCKS.utc_ns, writer)
     stop = stop_on_signals()
-    recorded = make_port(checked, chosen[0], link, _scratch_ring())
-    thread = threading.Thread(target=recorded.run, args=(stop,))
+    recorded = make_port(checked, chosen, link, _scratch_ring())
+    thread = threading.Thread(target=guarded, args=(recorded, stop))
     thread.start()
-    with progress(f"recording {port}", int(for_s)) as show:
+    state = recorded.state
+    with progress(f"recording {port}", for_s) as show:
         start = time.monotonic()
         while not stop.wait(0.2) and not (for_s and time.monotonic() - start >= for_s):
             show(time.monotonic() - start)
+            state = recorded.state
     stop.set()
     thread.join()
     writer.close()
     counters = recorded.counters
-    out.print(f"{file}: {counters.bytes_in} bytes in, {counters.bytes_out} out, {counters.frames_ok} good frames")
+    said = f"{file}: {counters.bytes_in} bytes in, {counters.bytes_out} out, {counters.frames_ok} good frames"
+    out.print(said, markup=False, highlight=False)
+    if not counters.frames_ok:
+        raise DeviceError(f"nothing good was heard: {state}", port, "check the line, then record again")
+
+
+def _header(config: Config, port: Port, note: str) -> Header:
+    digests = tuple(
+        (d.settings.profile, config.profiles.plan(d.settings.profile, d.settings.firmware).digest.hex())
+        for d in port.devices
+    )
+    line = port.link_kind.describe(port.link)
+    now, made_by = utc_text(time.time_ns()), version("mdi-edge-gateway")
+    return Header(now, made_by, port.settings.name, port.driver.name, line, digests, note)
 
 
 def _scratch_ring() -> RingWriter:
@@ -120,95 +235,60 @@ def _scratch_ring() -> RingWriter:
     return RingWriter(buffer)
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("mdi-edge-gateway")
-
-
-def replay(
-    file: Annotated[Path, typer.Argument(help="A recording, a CAN log, or raw line bytes.")],
-    pty: Annotated[
-        Path | None, typer.Option(help="Offer the bytes on a pseudo-terminal, linked from this path.")
-    ] = None,
-    tcp: Annotated[int | None, typer.Option(help="Offer the bytes on this TCP port of loopback.")] = None,
-    can: Annotated[int | None, typer.Option(help="Offer the frames as a socketcand daemon on this port.")] = None,
-    speed: Annotated[
-        float, typer.Option(help="1 = as recorded, 10 = ten times faster, 0 = as fast as possible.")
-    ] = 1.0,
-    baud: Annotated[int, typer.Option(help="Pace of raw line bytes, which carry no times.")] = 115200,
-) -> None:
-    """Play the device's side of a capture to a gateway."""
-    stop = stop_on_signals()
-    sent = 0
-    with (
-        _wire(pty, tcp, can) as wire,
-        progress(f"replay on {wire.where}", file.stat().st_size if file.exists() else 0) as show,
-    ):
-        err.print(f"replaying on {wire.where}", markup=False, highlight=False)
-        pace = _Pace(speed, baud)
-        for t_ns, direction, data in open_capture(file):
-            if direction is not Direction.FROM_DEVICE:
-                continue
-            end = pace.due(t_ns, len(data))
-            while not stop.is_set() and (left := end - time.monotonic()) > 0:
-                wire.read(min(left, 0.2))
-            if stop.is_set():
-                break
-            wire.read(0)
-            wire.write(data)
-            sent += len(data)
-            show(sent)
-    out.print(f"{sent} bytes played")
-
-
-class _Pace:
-    """When the next bytes are due: as recorded, or at line rate (10 bits a byte) where there are no times."""
-
-    def __init__(self, speed: float, baud: int) -> None:
-        self._speed, self._baud = speed, baud
-        self._start = time.monotonic()
-        self._first: int | None = None
-        self._bytes = 0
-
-    def due(self, t_ns: int, size: int) -> float:
-        if not self._speed:
-            return 0.0
-        self._first = t_ns if self._first is None else self._first
-        self._bytes += size
-        after = (t_ns - self._first) / 1e9 if t_ns else self._bytes * 10 / self._baud
-        return self._start + after / self._speed
-
-
-def _wire(pty: Path | None, tcp: int | None, can: int | None) -> Wire:
+def wire_of(pty: Path | None, tcp: int | None, can: int | None) -> Wire:
+    """Return the wire that the options name. Raises: ConfigError when they name two."""
+    if sum(option is not None for option in (pty, tcp, can)) > 1:
+        raise ConfigError("a device has one line", hint="give one of --pty, --tcp and --can")
     if can is not None:
         return CanBus(can)
     return TcpServer(tcp) if tcp is not None else Pty(pty)
 
 
 def simulate(
-    driver: Annotated[str, typer.Argument(help="Driver whose simulator to run.")],
-    profile: Annotated[list[str], typer.Option("--profile", "-p", help="Profile of each simulated device.")],
-    pty: Annotated[
-        Path | None, typer.Option(help="Be a serial device; the pseudo-terminal is linked from this path.")
+    driver: Annotated[str, typer.Argument(metavar="DRIVER", help="Driver whose simulator to run.")],
+    profile: Annotated[
+        list[str],
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="VENDOR/MODEL",
+            help="Profile of a simulated device. Repeatable: several devices on one line.",
+        ),
+    ],
+    pty: PtyOption = None,
+    tcp: TcpOption = None,
+    can: CanOption = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            metavar="NAME=VALUE",
+            help="A setting of the scenario; the README of the driver lists them. Repeatable.",
+        ),
     ] = None,
-    tcp: Annotated[int | None, typer.Option(help="Be a device on this TCP port of loopback.")] = None,
-    can: Annotated[int | None, typer.Option(help="Be a CAN bus: a socketcand daemon on this port.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Scenario NAME=VALUE, repeatable.")] = None,
     device_option: DeviceOptionList = None,
-    for_s: Annotated[float, typer.Option("--for", help="Stop after so many seconds; 0 = until Ctrl-C.")] = 0,
+    for_s: ForOption = 0,
 ) -> None:
-    """Be a device: speaks the driver's protocol with made-up values, on a pseudo-terminal, TCP or CAN."""
+    """Be a device: speak the driver's protocol with made-up values.
+
+    Where the device can be reached is said on standard error. A gateway that reads from it must have
+    processing_id = "T" or "D", so that nobody takes the values for those of a patient.
+
+    \b
+    mdi simulate philips_intellivue -p philips/intellivue_mp --pty ./line -o hr=72
+    mdi simulate modbus -p hettich/hettcube --tcp 1502 -o framing=tcp
+    mdi simulate can_signals -p smartecla/bedside_network --can 29536
+    """
     found = registry.driver(driver)
     profiles = registry.Profiles()
-    devices = [
-        DeviceSpec(i, find_profile(name, profiles), _options(device_option, found.device_options))
-        for i, name in enumerate(profile)
-    ]
-    simulator = found.simulator(devices, dict(_pairs(option)))
+    options = _options(device_option, found.device_options)
+    devices = [DeviceSpec(i, _fitting(driver, name, profiles), options) for i, name in enumerate(profile)]
+    wire = wire_of(pty, tcp, can)
+    simulator = found.simulator(devices, _pairs(option))
     stop = stop_on_signals()
     with ExitStack() as stack:
-        wire = stack.enter_context(_wire(pty, tcp, can))
+        stack.enter_context(wire)
         err.print(f"simulating {driver} on {wire.where}", markup=False, highlight=False)
         if for_s:
             timer = threading.Timer(for_s, stop.set)
@@ -217,12 +297,8 @@ def simulate(
         serve(simulator, wire, stop)
 
 
-def _pairs(given: list[str] | None) -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for pair in given or []:
-        name, _, value = pair.partition("=")
-        try:
-            pairs.append((name, jsonlib.loads(value)))
-        except ValueError:
-            pairs.append((name, value))
-    return pairs
+def _fitting(driver: str, name: str, profiles: registry.Profiles) -> Profile:
+    profile = find_profile(name, profiles)
+    if profile.driver != driver:
+        raise ConfigError(f"profile {profile.id} does not fit driver {driver}", hint=f"it is for {profile.driver}")
+    return profile

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
+from enum import StrEnum
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -16,89 +21,134 @@ from rich.text import Text
 from gateway.cli.kita import age_text, value_text
 from gateway.cli.output import out
 from gateway.cli.run import stop_on_signals
+from gateway.config import Port
 from gateway.core.errors import ConfigError
 from gateway.demo import DEVICES, Demo
 from kita.query import Latest, count, latest
 
-SHOWN = 14  # metrics of one device in the table: the rest is in the database
+OTHER_LINES = 15  # of the picture: frame and head of the table, the box below, the note, the cursor
+WIDE = 100  # columns from which on the Danish name of a metric has room
+SVG_SIZE = (110, 40)
+
+
+class Broker(StrEnum):
+    """What --broker takes."""
+
+    mosquitto = "mosquitto"
+    amqtt = "amqtt"
 
 
 def demo(
-    for_s: Annotated[float, typer.Option("--for", help="End after so many seconds; 0 = until Ctrl-C.")] = 0,
-    folder: Annotated[Path, typer.Option(help="Where everything is put; made anew.")] = Path("demo-data"),
-    broker: Annotated[str, typer.Option(help="mosquitto (when installed) or amqtt.")] = "mosquitto",
-    svg: Annotated[Path | None, typer.Option(help="Save the last picture of the table.")] = None,
+    for_s: Annotated[
+        float, typer.Option("--for", metavar="SECONDS", min=0, help="End after so many seconds; 0: at Ctrl-C.")
+    ] = 0,
+    folder: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where everything is put; made anew each time.")
+    ] = Path("demo-data"),
+    broker: Annotated[Broker, typer.Option(help="mosquitto (when it is installed), or amqtt.")] = Broker.mosquitto,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the last picture of the table as an SVG image.")
+    ] = None,
 ) -> None:
-    """Run three simulated devices, gateway, broker and KITA, and show live what happens."""
-    if folder.exists() and not (folder / "mdi_config.toml").exists() and any(folder.iterdir()):
-        raise ConfigError("folder is not empty and not of a demo", str(folder), "name another with --folder")
+    """Run three simulated devices, gateway, broker and KITA, and show live what happens.
+
+    A patient monitor on a serial line, a laboratory incubator on Modbus TCP and an ECMO network on CAN are read,
+    forwarded as HL7 over MQTT, stored by KITA and acknowledged: each part a process of its own, all on this machine
+    only. At the end one line says whether everything arrived; the exit code is 0 then, else 1. The folder stays for
+    a look: configuration, logs, and the database of KITA.
+
+    \b
+    mdi demo --for 20
+    mdi demo --broker amqtt --folder /tmp/demo
+    """
+    if svg and not svg.resolve().parent.is_dir():
+        raise ConfigError("there is no such folder", str(svg.parent), "make it, or name another file")
     stop = stop_on_signals()
-    out.print(f"starting devices, broker, KITA and gateway in {folder} …", style="dim", markup=False)
-    with Demo(folder, broker) as running:
+    say = partial(out.print, markup=False, highlight=False)
+    say(f"starting devices, broker, KITA and gateway in {folder} …", style="dim")
+    with Demo(folder, broker.value) as running:
         running.wait_until_started()
-        end = time.monotonic() + for_s if for_s else float("inf")
-        with Live(console=out, refresh_per_second=4, screen=out.is_terminal, transient=True) as live:
-            while time.monotonic() < end and not stop.wait(0.5):
-                running.check()
-                live.update(picture(running))
+        _watch(running, for_s, stop)
+        if svg:
+            _save(svg, _picture(running, *SVG_SIZE))
         running.stop_gateway()
-        last, ok = picture(running), summary(running)
-    if svg:
-        _save(svg, last)
-    out.print(last if out.is_terminal else "", end="")
-    out.print(ok[1], markup=False, highlight=False)
-    out.print(f"look into it: mdi kita latest --apart --database {folder / 'kita.db'}", markup=False, highlight=False)
-    raise typer.Exit(0 if ok[0] else 1)
+        last, (ok, line) = _picture(running, *_size()), summary(running)
+    if out.is_terminal:
+        out.print(last)
+    say(line)
+    say(f"look into it: mdi kita latest --apart --database {folder / 'kita.db'}")
+    raise typer.Exit(0 if ok else 1)
 
 
-def picture(running: Demo) -> Group:
-    """Return the whole picture: devices and their values on the left, the way to KITA below."""
+def _watch(running: Demo, for_s: float, stop: threading.Event) -> None:
+    """Show the picture until the time is over, Ctrl-C, or a part has ended by itself (LinkError)."""
+    end = time.monotonic() + for_s if for_s else float("inf")
+    with Live(console=out, refresh_per_second=4, screen=out.is_terminal, transient=True) as live:
+        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, 0.5)):
+            running.check()
+            if out.is_terminal:
+                live.update(_picture(running, *_size()))
+
+
+def _size() -> tuple[int, int]:
+    return out.size.width, out.size.height
+
+
+def _picture(running: Demo, width: int, height: int) -> Group:
+    """Return the picture for a terminal of this size: newest values above, the way to KITA below."""
     status = running.status()
     rows = latest(running.database, None, apart=True) if running.database.exists() else []
-    tables = [_device(running, number, status, rows) for number in range(len(DEVICES))]
+    shown = max(1, (height - OTHER_LINES) // len(DEVICES))
     note = Text("Simulated devices. For documentation; not a monitor, not an alarm system.", style="dim")
-    return Group(*tables, _way(running, status), note)
+    return Group(_values(running, rows, shown, width), _way(running, status, rows), note)
 
 
-def _device(running: Demo, number: int, status: dict[str, Any], rows: list[Latest]) -> Table:
-    device = running.config.devices[number]
-    port = next(
-        (p for p in status.get("acquire", {}).get("ports", []) if p["devices"][0]["name"] == device.settings.name), None
-    )
-    mine = [row for row in rows if row.device == device.settings.eui64]
-    state = f"{port['state']} · {port['frames_ok']} frames · {port['samples']} samples" if port else "starting"
-    name = port["name"] if port else device.settings.name
-    table = Table(
-        title=f"{name} · {device.settings.name} · {state}", title_justify="left", title_style="bold", expand=True
-    )
-    for column, justify in (
-        ("metric", "left"),
-        ("måling", "left"),
-        ("value", "right"),
-        ("unit", "left"),
-        ("age", "right"),
-    ):
+def _values(running: Demo, rows: list[Latest], shown: int, width: int) -> Table:
+    """Return the table of the newest values: of each device the first ones that have a value now."""
+    table = Table(expand=True, header_style="bold")
+    table.add_column("port", no_wrap=True, style="bold")
+    table.add_column("metric", no_wrap=True, overflow="ellipsis", ratio=3)
+    if width >= WIDE:
+        table.add_column("måling", no_wrap=True, overflow="ellipsis", ratio=2)
+    for column, justify in (("value", "right"), ("unit", "left"), ("age", "right")):
         table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     now = time.time_ns()
-    for row in mine[:SHOWN]:
-        table.add_row(row.ref_id, row.da, value_text(row), row.unit, age_text(now - row.t_utc_ns))
-    if len(mine) > SHOWN:
-        table.caption = f"and {len(mine) - SHOWN} more in the database"
+    for port in running.config.ports:
+        mine = _of(rows, port)
+        for n, row in enumerate(sorted(mine, key=lambda row: row.value is None)[:shown]):
+            danish = [Text(row.da)] if width >= WIDE else []
+            value, age = value_text(row), age_text(now - row.t_utc_ns)
+            table.add_row("" if n else port.settings.name, Text(row.ref_id), *danish, value, Text(row.unit), age)
+        if not mine:
+            table.add_row(port.settings.name, "nothing yet")
+        table.add_section()
     return table
 
 
-def _way(running: Demo, status: dict[str, Any]) -> Panel:
-    forward = status.get("forward")
-    if not forward:
-        return Panel("gateway starting", title="to KITA")
-    counters, spool = forward["counters"], forward["spool"]
-    return Panel(
-        f"HL7 sent {counters['sent']} · ACK received {counters['accepted']} · waiting in spool {spool['waiting']} · "
-        f"rejected {counters['rejected']} · samples lost {counters['rows_lost']}\n"
-        f"{running.broker.name}, {running.broker.protocol}: {forward['sink']}",
-        title="gateway → broker → KITA",
-        title_align="left",
-    )
+def _of(rows: list[Latest], port: Port) -> list[Latest]:
+    devices = {device.settings.eui64 for device in port.devices}
+    return [row for row in rows if row.device in devices]
+
+
+def _way(running: Demo, status: dict[str, Any], rows: list[Latest]) -> Panel:
+    """Return what the ports do, and what has arrived."""
+    ports = {port["name"]: port for port in status.get("acquire", {}).get("ports", [])}
+    lines = []
+    for port in running.config.ports:
+        state, metrics = ports.get(port.settings.name), len(_of(rows, port))
+        said = f"{state['state']} · {state['frames_ok']} frames · {state['samples']} samples" if state else "starting"
+        lines.append(f"{port.settings.name}: {said} · {metrics} metrics in KITA")
+    if forward := status.get("forward"):
+        counters, spool = forward["counters"], forward["spool"]
+        lines.append(
+            f"HL7 sent {counters['sent']} · ACK received {counters['accepted']} · waiting {spool['waiting']} · "
+            f"rejected {counters['rejected']} · lost {counters['rows_lost']}"
+        )
+        lines.append(f"{running.broker.name}, {running.broker.protocol}: {forward['sink']}")
+    else:
+        lines.append("gateway starting")
+    text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+    return Panel(text, title="devices → gateway → broker → KITA", title_align="left")
 
 
 def summary(running: Demo) -> tuple[bool, str]:
@@ -117,8 +167,9 @@ def summary(running: Demo) -> tuple[bool, str]:
 
 
 def _save(path: Path, what: Group) -> None:
-    from rich.console import Console
-
-    console = Console(record=True, width=110, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115
+    """Save a picture. The fonts are those of the reader: an image of ours loads nothing from elsewhere."""
+    width, height = SVG_SIZE
+    console = Console(record=True, width=width, height=height, file=StringIO())
     console.print(what)
-    console.save_svg(str(path), title="mdi demo")
+    drawn = console.export_svg(title="mdi demo")
+    path.write_text(re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL), encoding="utf-8")

@@ -24,11 +24,19 @@ def group() -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="One message in ER7.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="One message in ER7, as it goes over the line.")],
     json: JsonOption = False,
-    hl7apy: Annotated[bool, typer.Option(help="Ask hl7apy too.")] = True,
+    hl7apy: Annotated[bool, typer.Option(help="Ask hl7apy (structure, data types), too.")] = True,
 ) -> None:
-    """Check one message against the rules of IHE PCD-01, beyond what hl7apy sees. Exit code 1 on findings."""
+    """Check one message against the rules of IHE PCD-01.
+
+    Two judges: our own checker knows the rules of PCD-01 (codes, units, containment, times), hl7apy the structure and
+    data types of HL7 v2.6. Each finding is one line. The exit code is 0 without findings, else 1.
+
+    \b
+    mdi hl7 check message.er7
+    mdi hl7 check --json message.er7 | jq length
+    """
     try:
         payload = file.read_bytes()
     except OSError as fault:

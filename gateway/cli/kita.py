@@ -17,26 +17,36 @@ from kita.service import run as run_kita
 from kita.settings import KitaSettings
 
 app = typer.Typer(help="KITA: receive, check, store, acknowledge; and ask what is stored.", no_args_is_help=True)
-Database = Annotated[Path, typer.Option("--database", "-d", help="The database of KITA.")]
+Database = Annotated[Path, typer.Option("--database", "-d", metavar="FILE", help="The database of KITA.")]
 DEFAULT = Path("kita.db")
 
 
 @app.command()
 def run(
     database: Database = DEFAULT,
-    host: Annotated[str, typer.Option(help="The broker.")] = "localhost",
-    port: Annotated[int, typer.Option(help="Its TCP port.")] = 1883,
-    protocol: Annotated[str, typer.Option(help="mqtt5 or mqtt311.")] = "mqtt5",
-    client_id: Annotated[str, typer.Option(help="Client id, unique at the broker.")] = "kita",
+    host: Annotated[str, typer.Option(metavar="NAME", help="The MQTT broker.")] = "localhost",
+    port: Annotated[int, typer.Option(metavar="PORT", help="Its TCP port.")] = 1883,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="mqtt5 or mqtt311.")] = "mqtt5",
+    client_id: Annotated[str, typer.Option(metavar="TEXT", help="Client id, unique at the broker.")] = "kita",
 ) -> None:
-    """Receive observations, store them, and only then acknowledge them."""
+    """Receive observations, check them, store them, and only then acknowledge them.
+
+    Simulated, test and training data is kept apart from charting. SIGTERM and Ctrl-C end it in order.
+
+    \b
+    mdi kita run --database kita.db --host broker.example --port 1883
+    """
     settings = KitaSettings(database=str(database), host=host, port=port, protocol=protocol, client_id=client_id)
     run_kita(settings, stop_on_signals())
 
 
 @app.command("count")
 def count_command(database: Database = DEFAULT, json: JsonOption = False) -> None:
-    """Count messages, observations, what is kept apart from charting, refused messages and repeats."""
+    """Count what is stored.
+
+    Messages, observations, what is kept apart from charting, refused messages (dead letters), and repeats that were
+    recognised and not stored again.
+    """
     counts = count(database)
     if json:
         print_json(counts)
@@ -47,11 +57,18 @@ def count_command(database: Database = DEFAULT, json: JsonOption = False) -> Non
 @app.command("latest")
 def latest_command(
     database: Database = DEFAULT,
-    device: Annotated[str | None, typer.Option(help="Only this device (its EUI-64).")] = None,
-    apart: Annotated[bool, typer.Option("--apart", help="What is kept apart: demo, test and training data.")] = False,
+    device: Annotated[str | None, typer.Option(metavar="EUI-64", help="Only this device.")] = None,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Show what is kept apart: demo, test and training data.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the newest value of each metric with unit, age, validity and time."""
+    """Show the newest value of each metric with unit, validity and age.
+
+    \b
+    mdi kita latest --database demo-data/kita.db --apart
+    mdi kita latest --device 0009FBFFFE012345 --json
+    """
     rows = latest(database, device, apart)
     now = time.time_ns()
     if json:

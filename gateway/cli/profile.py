@@ -21,10 +21,20 @@ app = typer.Typer(help="Device profiles: check them, show what they mean.", no_a
 
 @app.command("lint")
 def lint_command(
-    files: Annotated[list[str] | None, typer.Argument(help="VENDOR/MODEL or .toml files; none: all installed.")] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROFILE]...", help="VENDOR/MODEL or .toml files. None: all that are installed."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check profiles: codes, units, sources, ranges, overlap, firmware. Exit code 2 when something is wrong."""
+    """Check profiles: codes, units, sources, ranges, overlap, firmware.
+
+    Each finding is one line with file and line number. The exit code is 0 without findings, else 2.
+
+    \b
+    mdi profile lint
+    mdi profile lint ./profiles/vendor/model.toml
+    """
     profiles = registry.Profiles()
     names = files or profiles.ids()
     findings = [finding for name in names for finding in _findings(name, profiles)]
@@ -56,11 +66,17 @@ def _findings(name: str, profiles: registry.Profiles) -> list[Finding]:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="VENDOR/MODEL or a .toml file.")],
-    firmware: Annotated[str, typer.Option(help="Resolve for this firmware.")] = "",
+    name: Annotated[str, typer.Argument(metavar="PROFILE", help="VENDOR/MODEL or a .toml file.")],
+    firmware: Annotated[str, typer.Option(metavar="TEXT", help="Resolve for this firmware.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Show what a profile resolves to: each metric with code, unit and place, and the digest."""
+    """Show what a profile resolves to for a firmware.
+
+    Each metric with its place, code, unit and Danish name, and the digest that travels with the data.
+
+    \b
+    mdi profile show philips/intellivue_mp --firmware L.01.18 --json
+    """
     profile = find_profile(name, registry.Profiles())
     plan = Plan(profile, firmware, nomenclature())
     rows = [

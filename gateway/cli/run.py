@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,26 +15,42 @@ import typer
 from gateway import service
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, LinkError
 from gateway.status import read_status
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON value for programs.")]
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
 DEFAULT = Path("mdi_config.toml")
 
 
 def run(config: ConfigOption = DEFAULT) -> None:
-    """Run the whole gateway in one process: ports, rings, spool and sender."""
+    """Run the whole gateway in one process.
+
+    Reads from the ports, buffers in the rings and the spool, and sends. SIGTERM and Ctrl-C end it in order: what is
+    in the rings is stored, and what the receiver answers within five seconds is done. The log goes to standard error.
+
+    \b
+    mdi check && mdi run
+    mdi run --config /etc/mdi/mdi_config.toml
+    """
     _serve(config, ("forward", "acquire"))
 
 
 def acquire(config: ConfigOption = DEFAULT) -> None:
-    """Run the ports only: from the devices into the rings. Needs no network but its devices."""
+    """Run the ports only: from the devices into the rings.
+
+    Needs no network but that of its devices. `mdi forward` with the same configuration takes the samples out of the
+    rings in run_dir. Either may end and start again by itself; the rings hold what the other has not taken.
+    """
     _serve(config, ("acquire",))
 
 
 def forward(config: ConfigOption = DEFAULT) -> None:
-    """Run the sender only: from the rings through the spool to the receiver. Opens no device."""
+    """Run the sender only: from the rings through the spool to the receiver.
+
+    Opens no device. It goes on where it ended, also after a crash: what the receiver has not acknowledged is in the
+    spool, in state_dir, and is sent again.
+    """
     _serve(config, ("forward",))
 
 
@@ -65,7 +82,14 @@ def judge_plans(path: Path) -> None:
 
 
 def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
-    """Check configuration and profiles without touching any hardware. Exit code 2 when something is wrong."""
+    """Check configuration, profiles and ports without touching any hardware.
+
+    Reads everything that `mdi run` reads, and stops at the first thing that is wrong with one line: file, line, what,
+    and what to write instead. The exit code is 0 when all is correct, else 2.
+
+    \b
+    mdi check --config new.toml && sudo cp new.toml /etc/mdi/mdi_config.toml
+    """
     checked = read_config(config)
     columns = ("port", "driver", "link", "device", "profile", "metrics", "digest")
     rows = [
@@ -86,8 +110,16 @@ def _plan(config: Config, device: Device) -> tuple[str, int, str]:
 
 
 def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
-    """Show what a running gateway does. Exit code 1 when a role that ran here is not alive."""
-    found = read_status(read_config(config))
+    """Show what a running gateway does: states and counters, no values.
+
+    The exit code is 0 when each role that ran with this configuration is alive, else 1.
+
+    \b
+    mdi status
+    watch -n 1 mdi status
+    mdi status --json | jq .forward.spool.waiting
+    """
+    found = _status(read_config(config))
     if json:
         print_json(found)
     elif not found:
@@ -96,6 +128,28 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         _show(found)
     if not found or not all(role["alive"] for role in found.values()):
         raise typer.Exit(1)
+
+
+def _status(config: Config) -> dict[str, Any]:
+    """Return the status of each role. Alive means: written lately, and by a process that is still there."""
+    try:
+        found = read_status(config)
+        for role in found.values():
+            role["alive"] = role["alive"] and _exists(int(role["pid"]))
+    except (ValueError, TypeError, KeyError) as fault:
+        hint = "another program writes there; remove status-*.json"
+        raise LinkError("the status is none of a gateway", config.gateway.run_dir, hint) from fault
+    return found
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # asks only
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -48,9 +48,9 @@ def test_settings_document_themselves(group: str, name: str) -> None:
 @each_kind
 def test_wrong_settings_are_one_line(group: str, name: str) -> None:
     kind = registry.find(group, name)
-    field = dataclasses.fields(kind.settings)[0]
+    wrong = {field.name: object() for field in dataclasses.fields(kind.settings)}
     with pytest.raises(ConfigError) as caught:
-        kind.settings(**{field.name: object()})
+        kind.settings(**wrong)
     assert "\n" not in str(caught.value)
 
 

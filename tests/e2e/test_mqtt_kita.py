@@ -189,35 +189,17 @@ def test_a_locked_database_gets_no_acknowledgement_and_later_everything(broker: 
 def test_a_sender_in_original_mode_gets_no_answer_while_nothing_can_be_stored(
     broker: Mosquitto, database: Path, raw: Raw
 ) -> None:
-    original = payload(acks=("", ""))
+    original = payload("gw-1.1.2", acks=("", ""))
     with kita(broker.port, database) as receiver:
-        wait_until(database.exists)
+        wait_until(lambda: raw.publish(TOPIC, payload("gw-1.1.1", acks=("NE", "NE"))) or receiver.what())
         with closing(sqlite3.connect(database, isolation_level=None)) as other:
-            wait_until(lambda: _begin_exclusive(other))
-            publish_until(raw, original, lambda: "not stored" in receiver.what())
+            other.execute("BEGIN EXCLUSIVE")
+            raw.publish(TOPIC, original)
+            wait_until(lambda: receiver.what()[-1] == "not stored")
             other.execute("ROLLBACK")
         assert raw.heard.empty()
         raw.publish(TOPIC, original)
         assert parse_ack(raw.heard.get(timeout=5).payload).code == "AA"
-
-
-def _begin_exclusive(db: sqlite3.Connection) -> bool:
-    try:
-        db.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:  # KITA is still making the tables
-        return False
-    return True
-
-
-def publish_until(raw: Raw, payload_: bytes, condition: object) -> None:
-    """Publish again until KITA, which may still be connecting, has seen it."""
-    assert callable(condition)
-
-    def attempt() -> bool:
-        raw.publish(TOPIC, payload_)
-        return bool(condition())
-
-    wait_until(attempt)
 
 
 # ---- what is answered

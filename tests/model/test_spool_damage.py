@@ -224,10 +224,10 @@ def test_a_segment_that_was_refused_and_comes_back_hides_nothing() -> None:
             spool.append(Message(seq, control_id, "t", bytes(size)), Extent("bed", seq, seq, 1, seq, seq))
         except SpoolFull:
             refused += 1
-            if refused == 1:
+            if refused == 2:
                 name = f"segment-00000004-{79:010d}-{seq:020d}"
                 disk.close(disk.open(ROOT / name, create=True))
-    assert refused
+    assert refused == 2
     spool.sync()
     waiting = spool.unacknowledged()
     assert waiting[-1].payload == bytes(10)

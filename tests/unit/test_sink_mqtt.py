@@ -19,10 +19,12 @@ from gateway.sinks.mqtt import SINK
 from gateway.sinks.mqtt_connection import (
     MAX_ACK_BYTES,
     MAX_EVENTS,
+    UNLIMITED,
     Closed,
     Connection,
     Incoming,
     Puback,
+    Ready,
 )
 from gateway.sinks.mqtt_settings import MqttSettings, topics_of
 from tests.parts.messages import ACK_TOPIC, BASE, TOPIC
