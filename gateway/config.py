@@ -70,7 +70,7 @@ class ForwardSettings(Settings):
     commit_ms: int = field(
         default=100,
         metadata=setting(
-            "Pause between two rounds: a sample that is due is synced on disk about so soon.", "ms", low=10, high=1000
+            "Pause between two rounds: a sample that is due is synced on disk about so soon.", "ms", low=10, high=200
         ),
     )
     ack_timeout_s: float = field(

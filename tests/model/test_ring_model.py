@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -50,11 +53,23 @@ def ring(slots: int) -> memoryview:
 class RingMachine(RuleBasedStateMachine):
     """Random publish, read, release, rewind and restart of either end."""
 
+    def ends(self, slots: int) -> tuple[RingWriter, RingReader]:
+        """Return both ends of a new ring."""
+        self.buffer = ring(slots)
+        return RingWriter(self.buffer), RingReader(self.buffer)
+
+    def writer_again(self) -> RingWriter:
+        """Return the writing end as the next process would find it."""
+        return RingWriter(self.buffer)
+
+    def reader_again(self) -> RingReader:
+        """Return the reading end as the next process would find it."""
+        return RingReader(self.buffer)
+
     @initialize(power=st.integers(2, 7))
     def make(self, power: int) -> None:
         self.slots = 1 << power
-        self.buffer = ring(self.slots)
-        self.writer, self.reader = RingWriter(self.buffer), RingReader(self.buffer)
+        self.writer, self.reader = self.ends(self.slots)
         self.plan = self.writer.add_plan(PLAN)
         self.stored: list[tuple[list[float], bool]] = []  # blocks in the ring: values, gap before
         self.used = self.read = self.dropped = self.made = 0
@@ -100,12 +115,12 @@ class RingMachine(RuleBasedStateMachine):
 
     @rule()
     def reader_restarts(self) -> None:
-        self.reader = RingReader(self.buffer)
+        self.reader = self.reader_again()
         self.read = 0
 
     @rule()
     def writer_restarts(self) -> None:
-        self.writer = RingWriter(self.buffer)
+        self.writer = self.writer_again()
         self.gap = self.made > 0
 
     @invariant()
@@ -117,6 +132,107 @@ class RingMachine(RuleBasedStateMachine):
 
 
 TestRingModel = RingMachine.TestCase
+
+
+class RemoteWriter:
+    """The writing end in a process of its own, told what to do over a pipe."""
+
+    child: subprocess.Popen[str] | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.ask("open", str(path))
+
+    @classmethod
+    def ask(cls, *words: object) -> int:
+        """Have the child do one thing; return its answer."""
+        if cls.child is None:
+            command = [sys.executable, "-c", REMOTE]
+            cls.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        assert cls.child.stdin
+        assert cls.child.stdout
+        cls.child.stdin.write(" ".join(map(str, words)) + "\n")
+        return int(cls.child.stdout.readline())
+
+    def add_plan(self, plan: PlanName) -> int:
+        assert plan == PLAN
+        return self.ask("plan")
+
+    def publish(self, block: np.ndarray, plan: int) -> bool:
+        return bool(self.ask("publish", len(block), int(block["value"][0]), plan))
+
+    @property
+    def dropped(self) -> int:
+        return self.ask("dropped")
+
+    @property
+    def seen(self) -> int:
+        return self.ask("seen")
+
+    @property
+    def waiting(self) -> int:
+        return self.ask("waiting")
+
+
+REMOTE = """
+import sys
+from pathlib import Path
+import numpy as np
+from gateway.core.ring import PlanName
+from gateway.core.sample import SAMPLE
+from gateway.ring_file import RingFile
+
+file = ring = None
+for line in sys.stdin:
+    word, *rest = line.split()
+    answer = 0
+    if word == "open":
+        if file:
+            file.close()
+        file = RingFile(Path(rest[0]), 4, "writer")
+        ring = file.writer()
+    elif word == "plan":
+        answer = ring.add_plan(PlanName(b"d" * 32, "philips/intellivue_mp", "L.01.18"))
+    elif word == "publish":
+        n, first, plan = map(int, rest)
+        block = np.zeros(n, SAMPLE)
+        block["value"] = np.arange(first, first + n)
+        answer = int(ring.publish(block, plan))
+    else:
+        answer = getattr(ring, word)
+    print(answer, flush=True)
+"""
+
+
+class TwoProcessMachine(RingMachine):
+    """The same, with the writer in another process: both map one file."""
+
+    def ends(self, slots: int) -> tuple[RingWriter, RingReader]:
+        self.folder = TemporaryDirectory(prefix="mdi-ring-")
+        self.path = Path(self.folder.name) / "bed.ring"
+        self.file = RingFile(self.path, slots, "reader")
+        return RemoteWriter(self.path), self.file.reader()  # type: ignore[return-value]
+
+    def writer_again(self) -> RingWriter:
+        return RemoteWriter(self.path)  # type: ignore[return-value]
+
+    def reader_again(self) -> RingReader:
+        return self.file.reader()
+
+    def teardown(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+            self.folder.cleanup()
+
+
+TestRingModelAcrossTwoProcesses = TwoProcessMachine.TestCase
+TestRingModelAcrossTwoProcesses.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_the_child() -> Iterator[None]:
+    yield
+    if RemoteWriter.child is not None:
+        RemoteWriter.child.communicate("")
 
 
 def test_a_block_not_yet_whole_is_not_read_and_is_read_when_it_is() -> None:

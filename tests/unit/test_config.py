@@ -76,7 +76,7 @@ WRONG = [
     ('eui64 = "0011223344556677"', 'eui64 = "12"', 'eui64 = "12"', ["must match"]),
     ('eui64 = "0011223344556677"\n', "", "[gateway]", ["'eui64' is missing"]),
     ('# timezone = "Europe/Copenhagen"', 'timezone = "Europe/Kobenhavn"', "timezone", ["not known"]),
-    ("# commit_ms = 100", "commit_ms = 5", "commit_ms", ["10 to 1000 ms"]),
+    ("# commit_ms = 100", "commit_ms = 5", "commit_ms", ["10 to 200 ms"]),
     ("# commit_ms = 100", "commit_ms = true", "commit_ms", ["whole number"]),
     ("[receiver]", "[reciever]", "[reciever]", ["unknown section", "receiver"]),
     ('kind = "mqtt"', 'kind = "mqqt"', "mqqt", ["no sink 'mqqt'", "did you mean 'mqtt'"]),

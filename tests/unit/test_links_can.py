@@ -8,6 +8,8 @@ import functools
 import inspect
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -606,3 +608,41 @@ def test_settings_and_kind() -> None:
     assert LINK.resource(remote) == "10.0.0.7:29536 can1"
     with pytest.raises(ConfigError, match="interface = 'pcan': must be one of 'socketcan'"):
         CanSettings(interface="pcan")
+
+
+NAMESPACE = """
+set -e
+ip link set lo up
+ip link set lo multicast on
+ip route add 239.0.0.0/8 dev lo
+exec "$@"
+"""
+MULTICAST = """
+import time
+import can
+from gateway.links.can import LINK, CanSettings
+
+link = LINK.create(CanSettings(channel="239.74.163.2", interface="udp_multicast"), time.time_ns)
+link.open()
+with can.Bus(interface="udp_multicast", channel="239.74.163.2") as bus:
+    bus.send(can.Message(arbitration_id=0x10040070, is_extended_id=True, data=bytes.fromhex("E425000001000000")))
+    received = []
+    while not received:
+        received = link.read(1.0)
+link.close()
+print(received[0][1].hex())
+"""
+
+
+def test_udp_multicast_in_a_network_of_its_own() -> None:
+    """In a network namespace whose one interface is loopback: nothing of it can reach another machine."""
+    command = ["unshare", "-n", "sh", "-c", NAMESPACE, "sh", sys.executable, "-c", MULTICAST]
+    try:
+        allowed = subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("unshare or ip is not installed")
+    if allowed.returncode:
+        pytest.skip("no right to make a network namespace")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "700004900800" + "0000" + "e425000001000000"

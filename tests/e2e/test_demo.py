@@ -1,0 +1,45 @@
+"""`mdi demo`, whole: three devices, gateway, broker and KITA, each a process; what it leaves behind is checked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from gateway.demo_broker import _mosquitto
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+EUI64 = {"0009FBFFFE012345", "0011223344550001", "0011223344550003"}
+
+
+def mdi(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway.cli.app", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("broker", ["mosquitto", "amqtt"])
+def test_all_three_devices_arrive(tmp_path: Path, broker: str) -> None:
+    if broker == "mosquitto" and not _mosquitto():
+        pytest.skip("mosquitto is not installed")
+    folder, svg = tmp_path / "demo", tmp_path / "demo.svg"
+    result = mdi("demo", "--for", "6", "--folder", str(folder), "--broker", broker, "--svg", str(svg))
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert "ok: 3 of 3 devices in KITA" in result.stdout
+    assert " 0 waiting, 0 samples lost" in result.stdout
+    latest = mdi("kita", "latest", "--apart", "--json", "--database", str(folder / "kita.db"))
+    rows = json.loads(latest.stdout)
+    assert {row["device"] for row in rows} == EUI64
+    assert any(row["ref_id"] == "MDC_ECG_HEART_RATE" and row["value"] for row in rows)
+    counts = json.loads(mdi("kita", "count", "--json", "--database", str(folder / "kita.db")).stdout)
+    assert counts["apart"] > 100
+    assert (counts["observations"], counts["dead_letters"]) == (0, 0)
+    picture = svg.read_text(encoding="utf-8")
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert str(tmp_path) not in picture
+    assert "@font-face" not in picture
+    for log in folder.glob("*.log"):
+        assert "Traceback" not in log.read_text(encoding="utf-8"), log
