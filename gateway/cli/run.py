@@ -63,10 +63,11 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set: the orderly end."""
+    """Return an event that SIGTERM, SIGINT and a closed terminal set: the orderly end. What nohup ignores stays so."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
     return stop
 
 

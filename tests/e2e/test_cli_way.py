@@ -174,9 +174,9 @@ def test_record_decode_and_replay_give_the_same_values(bench: Bench) -> None:
     assert not more
 
 
-def values(bench: Bench) -> Counter[tuple[str, float]]:
+def values(bench: Bench) -> Counter[tuple[str, float | None]]:
     """The numeric values in the messages: OBX-3.2 and OBX-5 of each OBX of type NM that has a value."""
-    found: Counter[tuple[str, float]] = Counter()
+    found: Counter[tuple[str, float | None]] = Counter()
     for payload in bench.messages():
         for segment in payload.decode("utf-8").split("\r"):
             fields = segment.split("|")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from gateway.demo_broker import _mosquitto
+from tests.parts.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 EUI64 = {"0009FBFFFE012345", "0011223344550001", "0011223344550003"}
@@ -43,3 +46,19 @@ def test_all_three_devices_arrive(tmp_path: Path, broker: str) -> None:
     assert "@font-face" not in picture
     for log in folder.glob("*.log"):
         assert "Traceback" not in log.read_text(encoding="utf-8"), log
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_or_ctrl_c_leaves_no_process_behind(tmp_path: Path, how: signal.Signals) -> None:
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "gateway.cli.app", "demo", "--folder", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as demo:
+        files = [folder / "run" / f"status-{role}.json" for role in ("acquire", "forward")]
+        wait_until(lambda: all(file.exists() for file in files), timeout_s=40)
+        gateway = json.loads(files[0].read_text())["pid"]
+        demo.send_signal(how)
+        assert demo.wait(40) in (0, 1)  # 1: ended before all three devices had arrived
+        assert demo.stdout
+        assert b"Traceback" not in demo.stdout.read()
+    with pytest.raises(ProcessLookupError):
+        os.kill(gateway, 0)
