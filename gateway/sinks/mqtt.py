@@ -108,7 +108,8 @@ class MqttSink:
         self._drain()
         if self._ready is None:
             return 0
-        return max(0, self._window(self._ready) - len(self._open))
+        quota = self._ready.receive_max - len(self._no_puback)  # an answer can overtake its PUBACK
+        return max(0, min(self._settings.window - len(self._open), quota))
 
     def send(self, message: Message) -> None:
         """Publish one message, or the same one again."""
@@ -143,10 +144,6 @@ class MqttSink:
 
     # ---- out
 
-    def _window(self, ready: Ready) -> int:
-        """Return how many may be under way. A broker's Receive Maximum counts those without PUBACK, which are some."""
-        return min(self._settings.window, ready.receive_max)
-
     def _may_go(self, message: Message, ready: Ready) -> bool:
         """Tell whether a message may be published: within the window, not before its last PUBACK, not when answered."""
         control_id = message.control_id
@@ -154,7 +151,7 @@ class MqttSink:
         answered = answer is not None and answer.verdict is not Verdict.KEEP
         if answered or control_id in self._no_puback.values() or len(self._no_puback) >= ready.receive_max:
             return False
-        return control_id in self._open or len(self._open) < self._window(ready)
+        return control_id in self._open or len(self._open) < self._settings.window
 
     def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
         info = client.publish(message.topic, message.payload, qos=1, properties=extra)

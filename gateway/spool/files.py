@@ -29,7 +29,7 @@ class Files(Protocol):
     """A file system. Every method may raise OSError; descriptors are integers."""
 
     def make_dir(self, path: Path) -> None:
-        """Make a directory unless it is there."""
+        """Make a directory, and what it is in, unless it is there."""
 
     def names(self, path: Path) -> list[str]:
         """Return the names in a directory."""
@@ -72,8 +72,10 @@ class OsFiles:
     """The operating system's files, readable by their owner only: they hold clinical values."""
 
     def make_dir(self, path: Path) -> None:
-        """mkdir -p."""
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """mkdir(2), its parents too; what holds a new one is made durable."""
+        for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+            self.sync_dir(missing.parent)
 
     def names(self, path: Path) -> list[str]:
         """readdir(3)."""

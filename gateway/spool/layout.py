@@ -251,6 +251,10 @@ class Scan:
         """Return where message first_seq + index is, 0 when it is not there."""
         return self.offsets[index] if 0 <= index < len(self.offsets) else 0
 
+    def damaged(self, growing: bool) -> list[tuple[int, int]]:
+        """Return the byte ranges that are damaged. growing: appends ended here, so the tail is a torn one, no damage."""
+        return self.holes if growing or not self.tail else [*self.holes, (self.end, self.end + self.tail)]
+
 
 def scan(data: bytes, identity: Identity, salt: int) -> Scan:
     """Read all records of a segment, the whole file in `data`; step over what is damaged. Never raises on bytes."""

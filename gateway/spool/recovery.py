@@ -114,14 +114,12 @@ def recover(disk: Disk, segments: list[Segment], cursor: CursorFile, ledger: Led
 def _read(disk: Disk, segment: Segment, report: RecoveryReport, last: bool) -> Scan:
     """Recover one segment, enter what was found in the report."""
     found, data = segment.recover()
-    holes = list(found.holes)
+    holes = found.damaged(growing=last)
     if any(data[:HEADER_BYTES]) and decode_header(data) is None:
-        holes.insert(0, (0, HEADER_BYTES))
+        holes = [(0, HEADER_BYTES), *holes]
     if last:
         report.cut_bytes += found.tail
         segment.cut()
-    elif found.tail:
-        holes.append((found.end, found.end + found.tail))
     report.damaged += len(holes)
     report.quarantined += quarantine(disk, segment, holes, data)
     report.newest |= found.newest

@@ -65,18 +65,15 @@ class Segment:
         self._fd = self._disk.open(self.path)
         self._disk.sync(self._fd, self.path.name)
         found, data = self.examine()
-        self._index(found)
+        self._offsets = found.offsets
+        self.end = found.end
+        self.last_seq = self.first_seq + len(found.offsets) - 1
         return found, data
 
     def load(self) -> None:
         """Open and index it, unless it is."""
         if self._fd < 0:
-            self._index(self.examine()[0])
-
-    def _index(self, found: Scan) -> None:
-        self._offsets = found.offsets
-        self.end = found.end
-        self.last_seq = self.first_seq + len(found.offsets) - 1
+            self._offsets = self.examine()[0].offsets
 
     def present(self) -> list[tuple[int, int]]:
         """Return the ranges of seq whose messages are there, inclusive. It must be loaded."""

@@ -25,7 +25,7 @@ from gateway.spool.ledger import Ledger
 from gateway.spool.recovery import QUARANTINE, find_segments, quarantine, recover
 from gateway.spool.segment import FLUSH_BYTES, ActiveSegment, Chain
 
-LATEST_FIRST_EPOCH = 1 << 31
+LATEST_FIRST_EPOCH = 0xF000_0000  # the year 2097; leaves room for restarts in 32 bits
 
 Clock = Callable[[], tuple[int, int]]
 """Returns (monotonic ns, UTC ns)."""
@@ -167,9 +167,11 @@ class Store:
         segment = self._chain.holding(seq)
         if segment is not None:
             found, data = segment.examine()
-            if found.offset(seq - segment.first_seq):
-                return  # a second look finds it: the disk had a bad moment, the next read will have it
-            quarantine(self._disk, segment, found.holes, data)
+            if found.offset(seq - segment.first_seq):  # a second look finds it: the disk had a bad moment
+                if segment is not self._chain.active:
+                    segment.close()  # so that the next read indexes it anew
+                return
+            quarantine(self._disk, segment, found.damaged(growing=segment is self._chain.active), data)
             while last < min(segment.last_seq, self.durable) and not found.offset(last + 1 - segment.first_seq):
                 last += 1
         self.counters.damaged += last - seq + 1

@@ -177,18 +177,21 @@ def test_damage_while_running_is_declared_and_stepped_over() -> None:
     assert not spool.ack(2)
 
 
-def test_one_read_error_loses_nothing() -> None:
+@pytest.mark.parametrize(("loaded", "count"), [(True, 2), (False, 3)], ids=["one message", "the whole segment"])
+def test_a_short_read_error_loses_nothing(loaded: bool, count: int) -> None:
     disk = filled(False)
     spool = open_spool(disk)
-    errors = [OSError(errno.EIO, "Input/output error")] * 2  # the whole, and the block in it
+    errors = [OSError(errno.EIO, "Input/output error")] * count  # the whole, then block by block up to the messages
 
     def before(operation: str) -> None:
         if operation == "read" and errors:
             raise errors.pop()
 
-    spool.read(1)
+    if loaded:
+        spool.read(1)
     disk.before = before
     assert [m.seq for m in spool.unacknowledged()] == [2, 3, 4, 5, 6, 7]
+    assert not errors
     assert [m.seq for m in spool.unacknowledged()] == [1, 2, 3, 4, 5, 6, 7]
     assert spool.losses() == []
 
@@ -236,3 +239,15 @@ def test_a_segment_that_was_refused_and_comes_back_hides_nothing() -> None:
     again = open_spool(disk)
     assert again.unacknowledged() == waiting
     assert again.losses() == []
+
+
+def test_the_end_of_a_segment_damaged_while_running_is_one_loss() -> None:
+    disk = filled(False)
+    spool = open_spool(disk)
+    data = disk.content(disk.paths("segment-")[0])
+    begin = data.index(PAYLOADS[2])
+    data[begin:] = b"\xff" * (len(data) - begin)
+    assert [m.seq for m in spool.unacknowledged()] == [1, 4, 5, 6, 7]
+    assert [(x.first_message, x.last_message, x.messages) for x in spool.losses()] == [(2, 3, 2)]
+    assert spool.waiting == 5
+    assert len(disk.paths(".bin")) == 1
