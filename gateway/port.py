@@ -134,6 +134,11 @@ class Port:
         wake = self.protocol.next_wake()
         wait = READ_S if wake is None else min(READ_S, max(0.0, wake - self._clocks.monotonic()))
         packets = self.link.read(wait)
+        self._take(packets)
+        return bool(packets)
+
+    def _take(self, packets: list[tuple[int, bytes]]) -> None:
+        """Decode and publish what came."""
         blocks: list[tuple[PortDevice, Block]] = []
         for t_ns, data in packets:
             self.counters.bytes_in += len(data)
@@ -143,7 +148,6 @@ class Port:
         if blocks:
             self._publish(blocks)
             self._recovered()
-        return bool(packets)
 
     def _write(self, now: float) -> None:
         data = self.protocol.data_to_send(now)
@@ -161,8 +165,7 @@ class Port:
             wake = self.protocol.next_wake()
             if wake is None:
                 return
-            for t_ns, data in self.link.read(min(0.2, max(0.0, wake - now))):
-                self.protocol.receive_data(data, t_ns)
+            self._take(self.link.read(min(0.2, max(0.0, wake - now))))  # the last values come with the answer
             now = self._clocks.monotonic()
 
     # ---- events

@@ -68,6 +68,7 @@ class Header:
 
     created: ISO 8601, UTC (see utc_text) · gateway: version · link: its description
     profiles: (profile id, digest) of each device of the line · note: why it was made
+    options: driver options of the port, devices: [{firmware, options}] as configured; both JSON, for who decodes it
     """
 
     created: str
@@ -77,9 +78,12 @@ class Header:
     link: str
     profiles: tuple[tuple[str, str], ...] = ()
     note: str = ""
+    options: str = "{}"
+    devices: str = "[]"
 
 
 _KEYS = frozenset(field.name for field in fields(Header))
+_MAY_BE_MISSING = frozenset({"options", "devices"})  # recordings made before there were these two
 
 
 def utc_text(t_ns: int) -> str:
@@ -209,12 +213,15 @@ def _header(text: bytes, path: Path) -> Header:
     """Return the header of a JSON text. ConfigError: not exactly our keys, or a value of the wrong kind."""
     try:
         values = json.loads(text)
-        if not isinstance(values, dict) or set(values) != _KEYS:
+        if not isinstance(values, dict) or not _KEYS - _MAY_BE_MISSING <= set(values) <= _KEYS:
             raise ValueError("its keys must be " + ", ".join(sorted(_KEYS)))
         profiles = tuple((name, digest) for name, digest in values.pop("profiles"))
         if not all(isinstance(value, str) for value in (*values.values(), *chain.from_iterable(profiles))):
             raise ValueError("its values must be text")
-        return Header(**values, profiles=profiles)
+        header = Header(**values, profiles=profiles)
+        if not isinstance(json.loads(header.options), dict) or not isinstance(json.loads(header.devices), list):
+            raise ValueError("options must be an object and devices a list, both as JSON text")
+        return header
     except (ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"the header is not one of version {VERSION}: {error}", str(path)) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as jsonlib
+import json
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -105,8 +105,13 @@ def decode(
     profiles = registry.Profiles()
     found = find_profile(profile or _recorded_profile(file), profiles)
     driver = registry.driver(found.driver)
+    recorded, device = _recorded_options(file, found.id)
     decoder = Decoder(
-        found, profiles, _options(option, driver.options), _options(device_option, driver.device_options), firmware
+        found,
+        profiles,
+        recorded | _options(option, driver.options),
+        device["options"] | _options(device_option, driver.device_options),
+        firmware or device["firmware"],
     )
     statistics = Statistics()
     with progress(f"decode {file.name}", _size(file)) as show:
@@ -126,6 +131,18 @@ def decode(
         known = ", ".join(driver.options) or "none"
         hint = f"is it a device of {found.id}? driver options (-o): {known}"
         err.print(f"{file}: no good frame in it → {hint}", markup=False, highlight=False)
+
+
+def _recorded_options(file: Path, profile: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of port and device that a recording was made with; empty for any other file."""
+    nothing: dict[str, Any] = {"firmware": "", "options": {}}
+    try:
+        header = read_recording(file).header
+    except ConfigError:  # no recording: whoever reads it next says what is wrong with it, if anything is
+        return {}, nothing
+    devices = json.loads(header.devices)
+    mine = [device for (name, _), device in zip(header.profiles, devices, strict=False) if name == profile]
+    return json.loads(header.options), nothing | (mine[0] if mine else {})
 
 
 def _recorded_profile(file: Path) -> str:
@@ -168,7 +185,7 @@ def _pairs(given: list[str] | None) -> dict[str, Any]:
         if not name or not equals:
             raise ConfigError(f"option {pair!r} is not NAME=VALUE", hint="for example: -o framing=tcp")
         try:
-            pairs[name] = jsonlib.loads(value)
+            pairs[name] = json.loads(value)
         except ValueError:
             pairs[name] = value
     return pairs
@@ -225,7 +242,9 @@ def _header(config: Config, port: Port, note: str) -> Header:
     )
     line = port.link_kind.describe(port.link)
     now, made_by = utc_text(time.time_ns()), version("mdi-edge-gateway")
-    return Header(now, made_by, port.settings.name, port.driver.name, line, digests, note)
+    devices = [{"firmware": d.settings.firmware, "options": dict(d.settings.options)} for d in port.devices]
+    options = json.dumps(dict(port.settings.options)), json.dumps(devices)
+    return Header(now, made_by, port.settings.name, port.driver.name, line, digests, note, *options)
 
 
 def _scratch_ring() -> RingWriter:

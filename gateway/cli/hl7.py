@@ -31,7 +31,8 @@ def check(
     """Check one message against the rules of IHE PCD-01.
 
     Two judges: our own checker knows the rules of PCD-01 (codes, units, containment, times), hl7apy the structure and
-    data types of HL7 v2.6. Each finding is one line. The exit code is 0 without findings, else 1.
+    data types of HL7 v2.6. Each finding is one line and begins with E (error) or W (warning). The exit code is 1 when
+    there is an error, else 0.
 
     \b
     mdi hl7 check message.er7
@@ -41,14 +42,18 @@ def check(
         payload = file.read_bytes()
     except OSError as fault:
         raise ConfigError(f"cannot be read: {fault.strerror}", str(file), "name an ER7 file") from fault
-    findings = [f"{f.segment} {f.index} {f.field}: {f.what}" for f in check_message(payload, nomenclature())]
+    findings = [
+        {"severity": f.severity, "where": f"{f.segment} {f.index} {f.field}", "what": f.what}
+        for f in check_message(payload, nomenclature())
+    ]
     if hl7apy:
-        findings += [f"hl7apy: {text}" for text in validate(payload)]
+        findings += [{"severity": "E", "where": "hl7apy", "what": text} for text in validate(payload)]
     if json:
         print_json(findings)
-    for finding in [] if json else findings:
-        err.print(finding, markup=False, highlight=False)
-    if not json and not findings:
-        out.print(f"{file}: no findings")
-    if findings:
+    else:
+        for finding in findings:
+            err.print(f"{finding['severity']} {finding['where']}: {finding['what']}", markup=False, highlight=False)
+        if not findings:
+            out.print(f"{file}: no findings")
+    if any(finding["severity"] == "E" for finding in findings):
         raise typer.Exit(1)

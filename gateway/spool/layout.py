@@ -252,7 +252,7 @@ class Scan:
         return self.offsets[index] if 0 <= index < len(self.offsets) else 0
 
     def damaged(self, growing: bool) -> list[tuple[int, int]]:
-        """Return the byte ranges that are damaged. growing: appends ended here, so the tail is a torn one, no damage."""
+        """Return the byte ranges that are damaged. growing: appends ended here, so its tail is torn, no damage."""
         return self.holes if growing or not self.tail else [*self.holes, (self.end, self.end + self.tail)]
 
 

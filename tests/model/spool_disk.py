@@ -173,6 +173,6 @@ class MemoryDisk:
         inode.durable = inode.cache
         return inode.cache
 
-    def paths(self, part: str = "") -> list[Path]:
-        """All files whose name contains `part`, sorted."""
-        return sorted(path for path in self._names if part in path.name)
+    def paths(self, pattern: str) -> list[Path]:
+        """All files that match a pattern of pathlib, sorted."""
+        return sorted(path for path in self._names if path.match(pattern))

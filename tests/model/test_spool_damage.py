@@ -70,7 +70,7 @@ def cuts() -> Iterator[int]:
 
 
 def _newest(disk: MemoryDisk) -> Path:
-    return disk.paths("segment-")[-1]
+    return disk.paths("/spool/segment-*")[-1]
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])
@@ -95,7 +95,7 @@ def test_newest_segment_cut_at_every_byte(checkpoint: bool) -> None:
 
 def test_every_byte_of_an_older_segment_flipped() -> None:
     whole = filled(False)
-    path = whole.paths("segment-")[0]
+    path = whole.paths("/spool/segment-*")[0]
     end = ends(bytes(whole.content(path)), IN_OLDER)
     for at in (*range(HEADER_USED), *range(HEADER_USED, HEADER, 97), *range(HEADER, max(end.values()))):
         disk = copy.deepcopy(whole)
@@ -106,7 +106,7 @@ def test_every_byte_of_an_older_segment_flipped() -> None:
         damaged = at < HEADER_USED or at >= HEADER
         assert spool.report.damaged == damaged, at
         assert [(x.reason, x.messages, x.first_message) for x in spool.losses()] == [("damaged", 1, seq) for seq in hit]
-        copies = [bytes(disk.content(copied)) for copied in disk.paths(".bin")]
+        copies = [bytes(disk.content(copied)) for copied in disk.paths("*.bin")]
         assert len(copies) == damaged
         assert all(copied in bytes(data) and len(copied) <= HEADER for copied in copies)
         check_goes_on(disk, spool, {*IN_OLDER, *IN_NEWEST} - hit)
@@ -115,7 +115,7 @@ def test_every_byte_of_an_older_segment_flipped() -> None:
 @pytest.mark.parametrize("fill", [b"\x00", b"\xff", b"\x01\x00\x00\xa5"])
 def test_a_whole_segment_destroyed(fill: bytes) -> None:
     disk = filled(False)
-    data = disk.content(disk.paths("segment-")[0])
+    data = disk.content(disk.paths("/spool/segment-*")[0])
     data[:] = (fill * len(data))[: len(data)]
     spool = open_spool(disk)
     assert [(x.messages, x.first_message, x.last_message) for x in spool.losses()] == [(3, 1, 3)]
@@ -124,7 +124,7 @@ def test_a_whole_segment_destroyed(fill: bytes) -> None:
 
 def test_a_segment_gone() -> None:
     disk = filled(True)
-    disk.remove(disk.paths("segment-")[0])
+    disk.remove(disk.paths("/spool/segment-*")[0])
     spool = open_spool(disk)
     assert [(x.messages, x.first_message, x.last_message) for x in spool.losses()] == [(3, 1, 3)]
     check_goes_on(disk, spool, set(IN_NEWEST))
@@ -152,7 +152,7 @@ def test_one_cursor_slot_bad_never_looks_like_a_loss(slot: int) -> None:
     for seq in (*IN_OLDER, 4):
         spool.ack(seq)
     spool.checkpoint()
-    assert len(disk.paths("segment-")) == 2
+    assert len(disk.paths("/spool/segment-*")) == 2
     disk.kill()
     disk.content(ROOT / "cursor")[slot * 4096 + 30] ^= 1
     again = open_spool(disk)
@@ -165,13 +165,13 @@ def test_damage_while_running_is_declared_and_stepped_over() -> None:
     disk = filled(False)
     spool = open_spool(disk)
     assert spool.read(2).payload == PAYLOADS[2]
-    data = disk.content(disk.paths("segment-")[0])
+    data = disk.content(disk.paths("/spool/segment-*")[0])
     data[data.index(PAYLOADS[2])] ^= 1
     assert [m.seq for m in spool.unacknowledged()] == [1, 3, 4, 5, 6, 7]
     assert [(x.reason, x.first_message, x.last_message) for x in spool.losses()] == [("damaged", 2, 2)]
     assert spool.losses()[0].extents[0].first_t_ns == 77 * 10**9, "the time span comes from its neighbours"
     assert spool.counters.damaged == 1
-    assert len(disk.paths(".bin")) == 1
+    assert len(disk.paths("*.bin")) == 1
     with pytest.raises(KeyError):
         spool.read(2)
     assert not spool.ack(2)
@@ -204,7 +204,7 @@ def test_a_message_lost_at_the_end_of_a_segment_keeps_its_segment_until_it_is_de
         spool.ack(seq)
     spool.checkpoint()
     disk.kill()
-    data = disk.content(disk.paths("segment-")[0])
+    data = disk.content(disk.paths("/spool/segment-*")[0])
     data[data.index(PAYLOADS[3])] ^= 1
     disk.full = True
     assert [m.seq for m in open_spool(disk).unacknowledged()] == list(IN_NEWEST)
@@ -244,10 +244,10 @@ def test_a_segment_that_was_refused_and_comes_back_hides_nothing() -> None:
 def test_the_end_of_a_segment_damaged_while_running_is_one_loss() -> None:
     disk = filled(False)
     spool = open_spool(disk)
-    data = disk.content(disk.paths("segment-")[0])
+    data = disk.content(disk.paths("/spool/segment-*")[0])
     begin = data.index(PAYLOADS[2])
     data[begin:] = b"\xff" * (len(data) - begin)
     assert [m.seq for m in spool.unacknowledged()] == [1, 4, 5, 6, 7]
     assert [(x.first_message, x.last_message, x.messages) for x in spool.losses()] == [(2, 3, 2)]
     assert spool.waiting == 5
-    assert len(disk.paths(".bin")) == 1
+    assert len(disk.paths("*.bin")) == 1

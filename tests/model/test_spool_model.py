@@ -170,7 +170,7 @@ class SpoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.promised)
     @rule(back=st.integers(0, 6000))
     def cut_tail(self, back: int) -> None:
-        path = self.disk.paths("segment-")[-1]
+        path = self.disk.paths("/spool/segment-*")[-1]
         used = len(self.disk.content(path).rstrip(b"\0"))
         self.destroy(path, max(0, used - back), SEGMENT)
         self.disk.kill()
@@ -179,7 +179,7 @@ class SpoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.promised)
     @rule(which=st.integers(0, 99), at=st.integers(), size=st.sampled_from((1, 40, 4000)), running=st.booleans())
     def damage_segment(self, which: int, at: int, size: int, running: bool) -> None:
-        paths = self.disk.paths("segment-")
+        paths = self.disk.paths("/spool/segment-*")
         path = paths[which % len(paths)]
         begin = at % (1 + len(self.disk.content(path).rstrip(b"\0")))
         self.destroy(path, begin, begin + size)
@@ -230,7 +230,7 @@ class SpoolModel(RuleBasedStateMachine):
         shown = len(waiting) + len(missing) + len(self.sent.keys() - self.promised)
         assert self.spool.waiting == shown or (self.owing and self.spool.waiting > shown)
         assert 0 <= self.spool.fill <= 1
-        used = sum(len(self.disk.content(path).rstrip(b"\0")) for path in self.disk.paths("segment-"))
+        used = sum(len(self.disk.content(path).rstrip(b"\0")) for path in self.disk.paths("/spool/segment-*"))
         assert used <= self.limit + SEGMENT, "one more segment than the limit, for loss records"
 
 

@@ -36,6 +36,7 @@ class ScriptedLink:
     script: deque[Step]
     opens: list[Exception | None] = field(default_factory=list)
     written: list[bytes] = field(default_factory=list)
+    last_words: list[bytes] = field(default_factory=list)
     opened: int = 0
     closed: int = 0
 
@@ -47,6 +48,8 @@ class ScriptedLink:
 
     def read(self, timeout: float) -> list[tuple[int, bytes]]:
         assert 0 <= timeout <= 1
+        if b"bye" in self.written and self.last_words:
+            return [(9, self.last_words.pop())]
         if not self.script:
             self.stop.set()
             return []
@@ -71,7 +74,7 @@ class EchoProtocol:
     def __init__(self) -> None:
         self.frames_ok = 0
         self.started = 0
-        self.parting = False
+        self.parting = self.waiting = self.expects_answer = False
         self.asked = True
         self._events: deque[Event] = deque()
 
@@ -80,6 +83,7 @@ class EchoProtocol:
         self.asked = False
 
     def receive_data(self, data: bytes, t_ns: int) -> None:
+        self.waiting = False
         for byte in data:
             if byte == ord("!"):
                 self._events.append(Fault("fcs", "wrong", bad_frame=True))
@@ -97,12 +101,13 @@ class EchoProtocol:
     def data_to_send(self, now: float) -> bytes:
         if self.parting:
             self.parting = False
+            self.waiting = self.expects_answer
             return b"bye"
         asked, self.asked = self.asked, True
         return b"" if asked else b"hello"
 
     def next_wake(self) -> float | None:
-        return 0.0 if self.parting else None
+        return 1000.1 if self.parting or self.waiting else None
 
     def stop(self, now: float) -> None:
         self.parting = True
@@ -143,6 +148,12 @@ def test_it_reads_answers_publishes_and_parts() -> None:
     assert (rig.port.counters.frames_ok, rig.port.counters.samples, rig.port.counters.bytes_in) == (3, 3, 3)
     assert rig.port.state == "stopped"
     assert rig.link.closed
+
+
+def test_values_that_come_with_the_answer_to_the_release_are_kept() -> None:
+    rig = Rig([(1, b"a")])
+    rig.link.last_words, rig.protocol.expects_answer = [b"z"], True
+    assert rig.run() == [(3, 97.0), (3, 122.0)]
 
 
 def test_one_read_is_one_block() -> None:
