@@ -28,6 +28,11 @@ def run(
     port: Annotated[int, typer.Option(metavar="PORT", help="Its TCP port.")] = 1883,
     protocol: Annotated[str, typer.Option(metavar="NAME", help="mqtt5 or mqtt311.")] = "mqtt5",
     client_id: Annotated[str, typer.Option(metavar="TEXT", help="Client id, unique at the broker.")] = "kita",
+    site: Annotated[str, typer.Option(metavar="NAME", help="Only this hospital; + for all.")] = "+",
+    unit: Annotated[str, typer.Option(metavar="NAME", help="Only this ward; + for all.")] = "+",
+    ca: Annotated[str, typer.Option(metavar="FILE", help="CA certificates to check the broker against: TLS.")] = "",
+    cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate of KITA; needs --ca and --key.")] = "",
+    key: Annotated[str, typer.Option(metavar="FILE", help="Private key of KITA.")] = "",
 ) -> None:
     """Receive observations, check them, store them, and only then acknowledge them.
 
@@ -36,7 +41,18 @@ def run(
     \b
     mdi kita run --database kita.db --host broker.example --port 1883
     """
-    settings = KitaSettings(database=str(database), host=host, port=port, protocol=protocol, client_id=client_id)
+    settings = KitaSettings(
+        database=str(database),
+        host=host,
+        port=port,
+        protocol=protocol,
+        client_id=client_id,
+        site=site,
+        unit=unit,
+        ca=ca,
+        cert=cert,
+        key=key,
+    )
     run_kita(settings, stop_on_signals())
 
 

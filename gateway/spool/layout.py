@@ -14,11 +14,10 @@ Invariants
 - `len` counts the whole record. `crc` covers everything behind it, with the segment's salt before it, so the bytes
   of one segment never pass in another. The checksum is CRC-32C (Castagnoli, RFC 3720 appendix B.4), not the CRC-32 of
   zlib: the same width, a better distance at our record lengths, and faster here (4 kB in 0.2 µs against 1.4 µs).
-- Flags and clock quality are 0 in version 1. The mark makes a record findable behind damage: ER7 is UTF-8 text
-  and never holds `type 0 0 mark`.
-- seq of a message is its number in the spool. seq of a loss is its number within the epoch.
-- The file's name repeats number, epoch and first seq, and the salt follows from them and the gateway id. A damaged
-  header therefore costs no record.
+- Flags and clock quality are 0 in version 1. The mark makes a record findable behind damage: ER7 is text and never
+  holds `type 0 0 mark`. seq of a message is its number in the spool, of a loss its number within the epoch.
+- The file's name repeats number, epoch and first seq, and the salt follows from them and the gateway id, so a damaged
+  header costs no record.
 - Magic, version and CRC of the header keep their places in every later version, so an older program can refuse.
 """
 
@@ -75,14 +74,9 @@ class Extent:
 
     def plus(self, other: Extent) -> Extent:
         """Return the extent of both together (same device)."""
-        return Extent(
-            self.device,
-            min(self.first_seq, other.first_seq),
-            max(self.last_seq, other.last_seq),
-            self.count + other.count,
-            min(self.first_t_ns, other.first_t_ns),
-            max(self.last_t_ns, other.last_t_ns),
-        )
+        first, last = min(self.first_seq, other.first_seq), max(self.last_seq, other.last_seq)
+        times = min(self.first_t_ns, other.first_t_ns), max(self.last_t_ns, other.last_t_ns)
+        return Extent(self.device, first, last, self.count + other.count, *times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +193,7 @@ def decode_message(record: bytes, gateway: str) -> Stored:
     _, _, _, _, epoch, seq, _, t_utc_ns = _CHECKED.unpack_from(record, _LEAD.size)
     extent, topic_at, topic_end = _extent(record, 0)
     size = _LEAD.unpack_from(record)[0]
-    topic = record[topic_at:topic_end].decode()
+    topic = record[topic_at:topic_end].decode(errors="replace")
     message = Message(seq, control_id(gateway, epoch, seq), topic, record[topic_end:size])
     return Stored(message, extent, t_utc_ns)
 
@@ -209,7 +203,7 @@ def _extent(data: bytes, pos: int) -> tuple[Extent, int, int]:
     at = pos + RECORD_BYTES
     *numbers, device_len, topic_len = _MESSAGE.unpack_from(data, at)
     at += _MESSAGE.size
-    device = data[at : at + device_len].decode()
+    device = data[at : at + device_len].decode(errors="replace")
     return Extent(device, *numbers), at + device_len, at + device_len + topic_len
 
 
@@ -279,13 +273,16 @@ def scan(data: bytes, identity: Identity, salt: int) -> Scan:
 def _take(found: Scan, data: bytes, pos: int, identity: Identity) -> bool:
     """Enter the valid record at `pos`; False for one that cannot be of this segment."""
     kind, _, _, _, epoch, seq, _, _ = _CHECKED.unpack_from(data, pos + _LEAD.size)
+    size = _LEAD.unpack_from(data, pos)[0]
     if kind == LOSS:
-        loss = Loss.decode(data[pos + RECORD_BYTES : pos + _LEAD.unpack_from(data, pos)[0]])
+        loss = Loss.decode(data[pos + RECORD_BYTES : pos + size])
         if loss:
             found.losses.append(loss)
         return loss is not None
     missing = seq - identity.first_seq - len(found.offsets)
-    if kind != MESSAGE or epoch != identity.epoch or not 0 <= missing <= len(data) // RECORD_BYTES:
+    if kind != MESSAGE or size < RECORD_BYTES + _MESSAGE.size:
+        return False
+    if epoch != identity.epoch or not 0 <= missing <= len(data) // RECORD_BYTES:
         return False
     found.offsets.extend([0] * missing)
     found.offsets.append(pos)

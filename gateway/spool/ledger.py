@@ -57,7 +57,7 @@ class Ledger(Journal):
 
     def take_over(self, recorded: list[tuple[int, Loss]]) -> None:
         """Begin with the losses found in segments; those that are not here yet wait."""
-        lines = set(self.lines())
+        lines = set(self.lines()) if recorded else set()
         self.waiting = [(number, loss) for number, loss in recorded if loss.encode() not in lines]
 
     def write(self) -> bool:

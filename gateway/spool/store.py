@@ -74,7 +74,7 @@ class Store:
         with suppress(SpoolRefused):  # a full disk must not keep from sending what waits; the next append tries again
             self._grow()
             self._declare_missing()
-        self.ledger.write()
+        self._write_ledger()
         for _ in range(2):  # both slots
             self._save_cursor()
         self._remove_done()
@@ -156,18 +156,25 @@ class Store:
 
     def stored(self, seq: int) -> Stored | None:
         """Read one durable message; None when it is not there. One found damaged is declared lost."""
-        stored = self._chain.read(seq)
-        if stored is None and seq not in self.done and not any(a <= seq <= b for a, b in self._missing):
+        for _ in range(2):
+            stored = self._chain.read(seq)
+            if stored or self._gone(seq):
+                return stored
             self._lose(seq)
-        return stored
+        if not self._gone(seq):
+            raise SpoolRefused(f"message {seq} can be read at one time and not at another", str(self._path))
+        return None
+
+    def _gone(self, seq: int) -> bool:
+        return seq in self.done or any(first <= seq <= last for first, last in self._missing)
 
     def _lose(self, seq: int) -> None:
-        """A message that was readable is not any more: it and the damaged ones right behind it are missing."""
+        """A message cannot be read. If a second look agrees, it and the damaged ones right behind it are missing."""
         last = seq
         segment = self._chain.holding(seq)
         if segment is not None:
             found, data = segment.examine()
-            if found.offset(seq - segment.first_seq):  # a second look finds it: the disk had a bad moment
+            if found.offset(seq - segment.first_seq):  # the disk had a bad moment
                 if segment is not self._chain.active:
                     segment.close()  # so that the next read indexes it anew
                 return
@@ -183,13 +190,13 @@ class Store:
 
     def checkpoint(self) -> None:
         """Save the cursor if it has moved, and remove what is done."""
-        self.ledger.write()
+        self._write_ledger()
         if (self.done.total, self.durable) != self._saved:
             self._save_cursor()
         if self._cursor.safe_watermark < self._chain.oldest_last_seq <= self.done.watermark:
             self._save_cursor()  # the other slot too
         self._remove_done()
-        self.ledger.write()  # again: what was removed may have made the space for it, and for the next
+        self._write_ledger()  # again: what was removed may have made the space for it, and for the next
         self._declare_missing()
 
     def _save_cursor(self) -> None:
@@ -220,7 +227,11 @@ class Store:
         self.done.add(*span)
         self.counters.declared += 1
         self.counters.lost += messages
-        self.ledger.write()
+        self._write_ledger()
+
+    def _write_ledger(self) -> None:
+        if not self.ledger.write():
+            self.counters.refused += 1
 
     def _declare_missing(self) -> None:
         while self._missing:
