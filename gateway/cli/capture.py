@@ -68,23 +68,26 @@ DeviceOptionList = Annotated[
 ]
 
 
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        "-p",
+        metavar="VENDOR/MODEL",
+        help="The device profile, or a profile file (.toml). A recording names its own.",
+    ),
+]
+StatsOption = Annotated[bool, typer.Option("--stats", help="Print one JSON object of counts instead of the samples.")]
+FirmwareOption = Annotated[
+    str, typer.Option(metavar="TEXT", help="Firmware of the device, when the bytes do not say it.")
+]
+
+
 def decode(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, a CAN log, or raw line bytes.")],
-    profile: Annotated[
-        str,
-        typer.Option(
-            "--profile",
-            "-p",
-            metavar="VENDOR/MODEL",
-            help="The device profile, or a profile file (.toml). A recording names its own.",
-        ),
-    ] = "",
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Print one JSON object of counts instead of the samples.")
-    ] = False,
-    firmware: Annotated[
-        str, typer.Option(metavar="TEXT", help="Firmware of the device, when the bytes do not say it.")
-    ] = "",
+    profile: ProfileOption = "",
+    stats: StatsOption = False,
+    firmware: FirmwareOption = "",
     option: OptionList = None,
     device_option: DeviceOptionList = None,
 ) -> None:
@@ -100,19 +103,9 @@ def decode(
     \b
     mdi decode --profile philips/intellivue_mp bed3.bin | head
     mdi decode --stats bed3.mdirec
-    mdi decode -p hettich/hettcube -o framing=tcp cabinet.mdirec
+    mdi decode -p hettich/hettcube -o framing=tcp cabinet.bin
     """
-    profiles = registry.Profiles()
-    found = find_profile(profile or _recorded_profile(file), profiles)
-    driver = registry.driver(found.driver)
-    recorded, device = _recorded_options(file, found.id)
-    decoder = Decoder(
-        found,
-        profiles,
-        recorded | _options(option, driver.options),
-        device["options"] | _options(device_option, driver.device_options),
-        firmware or device["firmware"],
-    )
+    decoder = _decoder(file, profile, firmware, option, device_option)
     statistics = Statistics()
     with progress(f"decode {file.name}", _size(file)) as show:
         for done, plan, block in decode_file(decoder, file):
@@ -124,12 +117,33 @@ def decode(
                 print_json(sample_json(plan, row))
     if stats:
         print_json(statistics.json(decoder))
-    elif decoder.reasons:
+    _say_what_was_bad(file, decoder, quiet=stats)
+
+
+def _decoder(
+    file: Path, profile: str, firmware: str, option: list[str] | None, device_option: list[str] | None
+) -> Decoder:
+    """Return the decoder of a capture: what a recording says of itself, and over it what was asked for."""
+    profiles = registry.Profiles()
+    found = find_profile(profile or _recorded_profile(file), profiles)
+    driver = registry.driver(found.driver)
+    recorded, device = _recorded_options(file, found.id)
+    return Decoder(
+        found,
+        profiles,
+        recorded | _options(option, driver.options),
+        device["options"] | _options(device_option, driver.device_options),
+        firmware or device["firmware"],
+    )
+
+
+def _say_what_was_bad(file: Path, decoder: Decoder, quiet: bool) -> None:
+    if decoder.reasons and not quiet:
         said = ", ".join(f"{reason} {n}" for reason, n in decoder.reasons.items())
         err.print(f"{sum(decoder.reasons.values())} bad frames: {said}", markup=False, highlight=False)
     if not decoder.frames_ok:
-        known = ", ".join(driver.options) or "none"
-        hint = f"is it a device of {found.id}? driver options (-o): {known}"
+        known = ", ".join(registry.driver(decoder.profile.driver).options) or "none"
+        hint = f"is it a device of {decoder.profile.id}? driver options (-o): {known}"
         err.print(f"{file}: no good frame in it → {hint}", markup=False, highlight=False)
 
 
