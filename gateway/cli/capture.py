@@ -277,6 +277,17 @@ def wire_of(pty: Path | None, tcp: int | None, can: int | None) -> Wire:
     return TcpServer(tcp) if tcp is not None else Pty(pty)
 
 
+ScenarioOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="NAME=VALUE",
+        help="A setting of the scenario; the README of the driver lists them. Repeatable.",
+    ),
+]
+
+
 def simulate(
     driver: Annotated[str, typer.Argument(metavar="DRIVER", help="Driver whose simulator to run.")],
     profile: Annotated[
@@ -291,15 +302,7 @@ def simulate(
     pty: PtyOption = None,
     tcp: TcpOption = None,
     can: CanOption = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--option",
-            "-o",
-            metavar="NAME=VALUE",
-            help="A setting of the scenario; the README of the driver lists them. Repeatable.",
-        ),
-    ] = None,
+    option: ScenarioOption = None,
     device_option: DeviceOptionList = None,
     for_s: ForOption = 0,
 ) -> None:
