@@ -15,8 +15,8 @@ Invariants
     never checkpoint: SQLite before 3.51.3 can lose a committed transaction when two connections meet in a WAL reset.
   - Order is by the time of the observation (t_utc_ns), never by arrival: `latest` only moves forward in it.
 
-A no-value row is stored with value NULL and its validity: that something was not measured is information. Indexes are
-few, for each costs on every insert: history is found by time through `message`, the present through `latest`.
+A no-value row is stored with value NULL and its validity: that something was not measured is information. There is no
+index on observations: each costs on every insert, and the one question asked so far is answered by `latest`.
 """
 
 from __future__ import annotations

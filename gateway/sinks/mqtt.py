@@ -12,11 +12,11 @@ the window is full or the connection is gone, `room` is 0 and the spool is the m
                                    CE      keep            match changes nothing and is counted
 
 Invariants
-  - An outcome is only ever given for a message that was sent and is not yet answered, and at most one at a time.
+  - Accept and reject are only ever given for a message that was published and is not yet answered, and once.
   - A message holds its place in the window until it is answered for good, also when it is kept and over reconnects:
     while the receiver cannot store, nothing else is pushed at it. A resend needs no room.
-  - `send` while disconnected, or beyond what the broker allows, does nothing and is counted: the message is
-    unanswered, and the owner sends it again in the new session or after its own time.
+  - What `send` cannot publish is counted and comes again: while disconnected the owner sends it in the new session,
+    beyond what the broker allows it gets a keep.
 
 One thread owns the sink; the connection has its own (see mqtt_connection). Others may read `state` and `counters`.
 """
@@ -46,6 +46,7 @@ log = logging.getLogger("mdi.mqtt")
 CONTENT_TYPE = "application/hl7-v2+er7; charset=utf-8"
 NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, 3.4.2.1
 FAILED = 0x80  # and above
+NO_ROOM = "the broker takes no more for the moment"
 QUIET_S = 60.0  # a kind of trouble is one log line in this time; the counters have the rest
 
 
@@ -108,15 +109,19 @@ class MqttSink:
         self._drain()
         if self._ready is None:
             return 0
-        quota = self._ready.receive_max - len(self._no_puback)  # an answer can overtake its PUBACK
-        return max(0, min(self._settings.window - len(self._open), quota))
+        return max(0, min(self._settings.window - len(self._open), self._quota(self._ready)))
 
     def send(self, message: Message) -> None:
         """Publish one message, or the same one again."""
         self._drain()
         ready = self._ready
-        if ready is None or not self._may_go(message, ready):
+        if ready is None or self._is_cared_for(message.control_id):
             self.counters.not_sent += 1
+            return
+        known = message.control_id in self._open
+        if self._quota(ready) <= 0 or not (known or len(self._open) < self._settings.window):
+            self.counters.not_sent += 1
+            self._outcomes[message.control_id] = Outcome(message.control_id, Verdict.KEEP, NO_ROOM)
             return
         extra = self._extra(message)
         if _packet_bytes(message, extra) > ready.max_packet:
@@ -144,14 +149,14 @@ class MqttSink:
 
     # ---- out
 
-    def _may_go(self, message: Message, ready: Ready) -> bool:
-        """Tell whether a message may be published: within the window, not before its last PUBACK, not when answered."""
-        control_id = message.control_id
+    def _quota(self, ready: Ready) -> int:
+        """Return how many more may be without PUBACK: what broker and paho hold. An answer can overtake its PUBACK."""
+        return min(self._settings.window, ready.receive_max) - len(self._no_puback)
+
+    def _is_cared_for(self, control_id: str) -> bool:
+        """Tell whether a message need not be published again: its PUBACK is still to come, or its answer has come."""
         answer = self._outcomes.get(control_id)
-        answered = answer is not None and answer.verdict is not Verdict.KEEP
-        if answered or control_id in self._no_puback.values() or len(self._no_puback) >= ready.receive_max:
-            return False
-        return control_id in self._open or len(self._open) < self._settings.window
+        return control_id in self._no_puback.values() or (answer is not None and answer.verdict is not Verdict.KEEP)
 
     def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
         info = client.publish(message.topic, message.payload, qos=1, properties=extra)
@@ -198,6 +203,7 @@ class MqttSink:
             assert isinstance(event, Closed)
             self._ready = None
             self._no_puback.clear()
+            self._alarm = ""  # the state of the connection is the news now
 
     def _connected(self, ready: Ready) -> None:
         if self._session and not ready.session_present:

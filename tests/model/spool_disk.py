@@ -114,10 +114,7 @@ class MemoryDisk:
 
     def sync(self, fd: int) -> None:
         self.before("sync")
-        inode = self._fds[fd]
-        inode.durable = bytearray(inode.cache)
-        inode.writes.clear()
-        inode.sizes.clear()
+        self._settle(self._fds[fd])
 
     def sync_dir(self, path: Path) -> None:
         assert path
@@ -168,10 +165,18 @@ class MemoryDisk:
         inode.sizes.clear()
 
     def content(self, path: Path) -> bytearray:
-        """The bytes of a file, to look at or to damage at rest: cache and medium are the same after this."""
-        inode = self._names[path]
-        inode.durable = inode.cache
-        return inode.cache
+        """The bytes of a file as a process sees them, to look at or to change."""
+        return self._names[path].cache
+
+    def settle(self, path: Path) -> None:
+        """What the file holds now, changed by a test or not, is on the medium."""
+        self._settle(self._names[path])
+
+    @staticmethod
+    def _settle(inode: _Inode) -> None:
+        inode.durable = bytearray(inode.cache)
+        inode.writes.clear()
+        inode.sizes.clear()
 
     def paths(self, pattern: str) -> list[Path]:
         """All files that match a pattern of pathlib, sorted."""

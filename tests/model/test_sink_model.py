@@ -30,7 +30,7 @@ class SinkModel(RuleBasedStateMachine):
     def connect(self, session_present: bool, receive_max: int) -> None:
         self.rig.put(Closed())
         self.rig.connect(receive_max, session_present=session_present)
-        self.receive_max = receive_max
+        self.quota = min(WINDOW, receive_max)
         self.connected = True
         self.mids = {}
 
@@ -46,7 +46,7 @@ class SinkModel(RuleBasedStateMachine):
         room, before = self.rig.sink.room(), len(self.rig.client.published)
         self.rig.sink.send(message(n))
         control_id = message(n).control_id
-        may = self.connected and control_id not in self.mids.values() and len(self.mids) < self.receive_max
+        may = self.connected and control_id not in self.mids.values() and len(self.mids) < self.quota
         may = may and (control_id in self.open or len(self.open) < WINDOW)
         if room and control_id not in {*self.open, *self.mids.values()}:
             assert may  # room is a promise
@@ -54,6 +54,9 @@ class SinkModel(RuleBasedStateMachine):
         if may:
             self.open.add(control_id)
             self.mids[len(self.rig.client.published)] = control_id
+        elif self.connected and control_id not in self.mids.values():
+            (outcome,) = self.rig.sink.outcomes()  # not sent and not forgotten
+            assert (outcome.control_id, outcome.verdict) == (control_id, Verdict.KEEP)
 
     @precondition(lambda self: self.connected and self.mids)
     @rule(data=st.data(), code=st.sampled_from([0, 0, 0x10, 0x80, 0x97]))
@@ -96,7 +99,7 @@ class SinkModel(RuleBasedStateMachine):
     @invariant()
     def room_is_what_is_left_of_the_window(self) -> None:
         if hasattr(self, "rig"):
-            room = min(WINDOW - len(self.open), self.receive_max - len(self.mids)) if self.connected else 0
+            room = min(WINDOW - len(self.open), self.quota - len(self.mids)) if self.connected else 0
             assert self.rig.sink.room() == max(0, room)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.message import Message
-from gateway.spool import Extent, Spool, SpoolFull
+from gateway.spool import Extent, Spool, SpoolFull, SpoolRefused
 from tests.model.spool_disk import MemoryDisk
 
 ROOT = Path("/spool")
@@ -190,8 +190,19 @@ def test_a_short_read_error_loses_nothing(loaded: bool, count: int) -> None:
     if loaded:
         spool.read(1)
     disk.before = before
-    assert [m.seq for m in spool.unacknowledged()] == [2, 3, 4, 5, 6, 7]
+    assert [m.seq for m in spool.unacknowledged()] == [1, 2, 3, 4, 5, 6, 7]
     assert not errors
+    assert spool.losses() == []
+
+
+def test_a_disk_that_reads_now_and_then_not_stops_the_line_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = filled(False)
+    spool = open_spool(disk)
+    read = disk.read
+    with monkeypatch.context() as patch:  # a message alone reads as zeros, its whole segment is in order
+        patch.setattr(disk, "read", lambda fd, size, at: bytes(size) if size == 8192 else read(fd, size, at))
+        with pytest.raises(SpoolRefused, match="message 1 can be read at one time"):
+            spool.unacknowledged()
     assert [m.seq for m in spool.unacknowledged()] == [1, 2, 3, 4, 5, 6, 7]
     assert spool.losses() == []
 

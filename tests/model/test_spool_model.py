@@ -164,6 +164,7 @@ class SpoolModel(RuleBasedStateMachine):
         cursor = self.disk.content(ROOT / "cursor")
         for slot in slots:
             cursor[slot * 4096 + at] ^= 0x40
+        self.disk.settle(ROOT / "cursor")
         self.settled = set()
         self.start()
 
@@ -203,6 +204,7 @@ class SpoolModel(RuleBasedStateMachine):
             del data[begin:]
         else:
             data[begin:end] = bytes(byte ^ 0xFF for byte in data[begin:end])
+        self.disk.settle(path)
 
     # ---- the comparison
 

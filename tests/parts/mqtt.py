@@ -26,7 +26,7 @@ from tests.parts.wait import wait_until
 @contextmanager
 def gateway(port: int, base: str = BASE, **settings: Any) -> Iterator[MqttSink]:
     """Yield a started sink that reconnects fast."""
-    quick = {"reconnect_s": 0.05, "reconnect_max_s": 0.2, "host": HOST, "port": port}
+    quick: dict[str, Any] = {"reconnect_s": 0.05, "reconnect_max_s": 0.2, "host": HOST, "port": port}
     sink = SINK.create(MqttSettings(**(quick | settings)), base)
     assert isinstance(sink, MqttSink)
     sink.start()
@@ -83,7 +83,7 @@ class Kita:
     def __init__(self, port: int, database: Path, **settings: Any) -> None:
         self.events: list[KitaEvent] = []
         self._stop = threading.Event()
-        quick = {"host": HOST, "port": port, "database": str(database), "busy_ms": 20}
+        quick: dict[str, Any] = {"host": HOST, "port": port, "database": str(database), "busy_ms": 20}
         self._thread = threading.Thread(
             target=run, args=(KitaSettings(**(quick | settings)), self._stop, self.events.append)
         )
@@ -95,8 +95,13 @@ class Kita:
         assert not self._thread.is_alive()
 
     def what(self) -> list[str]:
-        """What became of each message, in order."""
+        """What has become of each message so far, in order."""
         return [event.what for event in list(self.events)]
+
+    def heard(self, count: int) -> list[KitaEvent]:
+        """Wait for so many events and return all: KITA tells of a message after it has answered it."""
+        wait_until(lambda: len(self.events) >= count, lambda: str(self.events))
+        return list(self.events)
 
 
 @contextmanager

@@ -210,7 +210,9 @@ def test_check_says_what_is_configured() -> None:
 def test_hl7_check(shared: Path, place: Path) -> None:
     example = shared / "captures" / "hl7" / "ex1_vitals_monitor.er7"
     findings = json.loads(mdi("hl7", "check", example, "--json").stdout)
-    assert all("line feeds" in finding["what"] for finding in findings)  # it is stored with line feeds; no other finding
+    assert all(
+        "line feeds" in finding["what"] for finding in findings
+    )  # it is stored with line feeds; no other finding
     wire = place / "wire.er7"
     wire.write_bytes(example.read_bytes().replace(b"\r\n", b"\r").replace(b"\n", b"\r"))
     result = mdi("hl7", "check", wire)

@@ -75,6 +75,7 @@ def test_each_code_has_its_verdict(code: str, verdict: Verdict) -> None:
     rig = Rig()
     rig.connect()
     rig.sink.send(message())
+    rig.put(Puback(1, 0, "Success"))
     rig.ack(code, "gw-1.1.1", b"gw-1.1.1")
     (outcome,) = rig.sink.outcomes()
     assert (outcome.control_id, outcome.verdict) == ("gw-1.1.1", verdict)
@@ -148,6 +149,18 @@ def test_the_broker_s_receive_maximum_is_obeyed() -> None:
     assert len(rig.client.published) == 2
 
 
+def test_paho_never_holds_more_than_the_window() -> None:
+    rig = Rig()
+    rig.connect()
+    for n in range(1, 10):  # every answer overtakes its PUBACK
+        if rig.sink.room():
+            rig.sink.send(message(n))
+            rig.ack("CA", f"gw-1.1.{n}")
+    assert len(rig.client.published) == WINDOW
+    rig.put(Puback(1, 0, "Success"))
+    assert rig.sink.room() == 1
+
+
 def test_a_smaller_receive_maximum_after_a_reconnect_holds_for_resends_too() -> None:
     rig = Rig()
     rig.connect()
@@ -158,6 +171,10 @@ def test_a_smaller_receive_maximum_after_a_reconnect_holds_for_resends_too() -> 
     for n in range(1, 4):
         rig.sink.send(message(n))
     assert len(rig.client.published) == 1
+    assert [(o.control_id, o.verdict) for o in rig.sink.outcomes()] == [
+        ("gw-1.1.2", Verdict.KEEP),
+        ("gw-1.1.3", Verdict.KEEP),
+    ]
     rig.put(Puback(1, 0, "Success"))
     rig.sink.send(message(2))
     assert len(rig.client.published) == 2

@@ -107,7 +107,8 @@ def test_records_that_are_none_of_ours_are_stepped_over() -> None:
     """A valid checksum with senseless content is a bug elsewhere, but must not stop a start."""
     salt = IDENTITY.salt("gw")
     older_epoch = encode_record(MESSAGE, 5, 42, (0, 0), salt, message_payload(MESSAGE_41, EXTENT))
-    data = bytes(HEADER_BYTES) + record(41) + older_epoch + record(41) + record(42, kind=LOSS) + record(43)
+    short = encode_record(MESSAGE, IDENTITY.epoch, 42, (0, 0), salt, b"too short")
+    data = bytes(HEADER_BYTES) + record(41) + older_epoch + record(41) + record(42, kind=LOSS) + short + record(43)
     found = scan(data, IDENTITY, salt)
     assert [bool(offset) for offset in found.offsets] == [True, False, True]
     assert len(found.holes) >= 1
