@@ -289,21 +289,28 @@ class Forwarder:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
         while lane.pending:
             encoder, rows = lane.pending[0]
-            part, rest = rows[: self._limits.rows_per_message], rows[self._limits.rows_per_message :]
-            self._append(lane, encoder, part, now_ns)
+            rest = rows[self._append(lane, encoder, rows[: self._limits.rows_per_message], now_ns) :]
             lane.pending[:1] = [(encoder, rest)] if len(rest) else []
 
-    def _append(self, lane: Lane, encoder: BlockEncoder, rows: Block, now_ns: int) -> None:
+    def _append(self, lane: Lane, encoder: BlockEncoder, rows: Block, now_ns: int) -> int:
+        """Append one message of the first samples, as many as fit; return how many are cared for."""
         seq, control_id = self.spool.next_control_id()
-        extent = _extent(lane.name, rows)
         try:
             payload = encoder.encode(rows, control_id, now_ns)
         except InternalError as fault:  # a bug of ours must not stop the device for good, nor be silent
             log.critical("%s: samples cannot be encoded: %s", lane.name, fault)
-            self._lost(extent, "not encodable")
-            return
-        self.spool.append(Message(seq, control_id, lane.topic, payload), extent)
+            self._lost(_extent(lane.name, rows), "not encodable")
+            return len(rows)
+        try:
+            self.spool.append(Message(seq, control_id, lane.topic, payload), _extent(lane.name, rows))
+        except InternalError as fault:  # larger than a segment of the spool
+            if len(rows) > 1:
+                return self._append(lane, encoder, rows[: len(rows) // 2], now_ns)
+            log.critical("%s: one sample does not fit: %s", lane.name, fault)
+            self._lost(_extent(lane.name, rows), "too large")
+            return 1
         self.counters.messages += 1
+        return len(rows)
 
     # ---- spool to sink
 
@@ -317,7 +324,14 @@ class Forwarder:
             self.sink.send(flight.message)
             flight.sent_at, flight.not_before = now, 0.0
             self.counters.resent += 1
-        for message in self.spool.unacknowledged(self._next_send, self.sink.room()):
+        try:
+            messages = self.spool.unacknowledged(self._next_send, self.sink.room())
+        except SpoolFailed:
+            raise
+        except DeliveryError as fault:  # the disk does not read now: the same messages next time
+            self._say_once(str(fault))
+            return
+        for message in messages:
             self.sink.send(message)
             self._in_flight[message.control_id] = _InFlight(message, now)
             self._next_send = message.seq

@@ -28,7 +28,7 @@ from gateway.links.base import Link
 from gateway.port import Clocks, Port, PortDevice, guarded
 from gateway.ring_file import RingFile
 from gateway.route import Router
-from gateway.spool import Spool
+from gateway.spool import RecoveryReport, Spool
 from gateway.status import forward_status, port_status, write_status
 
 log = logging.getLogger("mdi")
@@ -117,7 +117,7 @@ class Forward:
             limit_bytes=config.spool.limit_mib << 20,
             clock=lambda: (time.monotonic_ns(), time.time_ns()),
         )
-        log.info("spool: %s", self.spool.report)
+        _say_recovery(self.spool.report)
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
         self.sink = config.sink_kind.create(config.sink, base)
         lanes = {d.number: Lane(d.settings.name, f"{base}/up/oru-r01") for d in config.devices}
@@ -197,6 +197,16 @@ def encoder(config: Config, number: int, plan: Plan) -> Encoder:
         device.settings.name, device.settings.eui64, place.unit, place.room, place.bed, place.facility
     )
     return Encoder(plan, sender(config), identity, ZoneInfo(config.gateway.timezone))
+
+
+def _say_recovery(report: RecoveryReport) -> None:
+    """Say what the spool found when it was opened; loud when something was damaged or lost."""
+    bad = report.damaged or report.lost or report.cursor_slots_bad > 1
+    said = f"spool: {report.waiting} messages waiting"
+    if bad or report.cut_bytes:
+        said += f", {report.cut_bytes} bytes of a torn write cut"
+        said += f", {report.damaged} damaged places, {report.lost} messages lost"
+    log.log(logging.ERROR if bad else logging.INFO, "%s", said)
 
 
 class ClockWatch:

@@ -16,7 +16,7 @@ from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, for
 from gateway.core.sample import SAMPLE, Block, Flag
 from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, Lane, RingSource
 from gateway.route import Router
-from gateway.spool import Spool, SpoolFull
+from gateway.spool import Extent, Spool, SpoolFull
 from tests.unit.test_route import FakeMetric, FakePlan
 
 PLAN = PlanName(b"p" * 32, "vendor/model", "1")
@@ -363,3 +363,30 @@ def test_an_answer_is_not_forgotten_while_the_side_file_cannot_be_written(
     monkeypatch.undo()
     rig.steps(2)
     assert (rig.forwarder.waiting, rig.forwarder.counters.rejected) == (0, 1)
+
+
+def test_a_message_larger_than_a_segment_goes_in_pieces(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = rig.spool.append
+
+    def small(message: Message, extent: Extent) -> None:
+        if extent.count > 3:
+            raise InternalError("message larger than a segment")
+        append(message, extent)
+
+    monkeypatch.setattr(rig.spool, "append", small)
+    rig.publish(*range(10))
+    rig.steps(5)
+    assert rig.values() == list(range(10))
+    assert rig.forwarder.counters.rows_lost == 0
+
+
+def test_a_disk_that_does_not_read_now_stops_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(after: int, n: int) -> list[Message]:
+        raise SpoolFull("cannot read")
+
+    monkeypatch.setattr(rig.spool, "unacknowledged", refused)
+    rig.publish(1)
+    rig.steps(3)
+    monkeypatch.undo()
+    rig.steps(3)
+    assert rig.values() == [1]

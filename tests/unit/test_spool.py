@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import ConfigError, InternalError
+from gateway.core.errors import InternalError
 from gateway.core.message import Message
 from gateway.spool import Extent, OsFiles, Spool, SpoolFull
 
@@ -361,116 +359,3 @@ def test_a_full_disk_does_not_keep_what_waits_from_being_sent(start: Callable[..
     disk.full = False
     append(spool)
     assert spool.sync() == 41
-
-
-# ---- whose spool it is
-
-
-def test_one_writer_only(start: Callable[..., Spool]) -> None:
-    spool = start()
-    with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
-        start()
-    spool.close()
-    start().close()
-
-
-def test_another_process_is_named(start: Callable[..., Spool], tmp_path: Path) -> None:
-    code = (
-        "import sys; from gateway.spool import Spool\n"
-        f"Spool.open({str(tmp_path / 'spool')!r}, gateway='gw', clock=lambda: (0, 0))\n"
-        "print('open', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "open\n"
-        with pytest.raises(ConfigError, match=f"in use by process {other.pid}"):
-            start()
-        other.kill()
-    start().close()
-
-
-def test_a_foreign_spool_is_refused_untouched(start: Callable[..., Spool], tmp_path: Path) -> None:
-    spool = start("gw-1")
-    append(spool, 3)
-    spool.close()
-    before = {path: path.read_bytes() for path in segments(tmp_path)}
-    with pytest.raises(ConfigError, match="belongs to gateway 'gw-1', configured is 'gw-2'"):
-        start("gw-2")
-    assert {path: path.read_bytes() for path in segments(tmp_path)} == before
-    assert start("gw-1").waiting == 3
-
-
-def test_a_newer_format_is_refused(start: Callable[..., Spool], tmp_path: Path) -> None:
-    from gateway.spool.layout import crc32c
-
-    start().close()
-    (path,) = segments(tmp_path)
-    data = bytearray(path.read_bytes())
-    data[8] = 2
-    path.write_bytes(data)
-    start().close()  # a flipped bit is not a newer format: the checksum is wrong
-    path = segments(tmp_path)[-1]
-    data = bytearray(path.read_bytes())
-    data[8] = 2
-    data[100:104] = crc32c(bytes(data[:100])).to_bytes(4, "little")
-    path.write_bytes(data)
-    with pytest.raises(ConfigError, match="format 2, this program knows 1"):
-        start()
-
-
-@pytest.mark.parametrize("gateway", ["", "-gw", "a b", "a/b", "å", "x" * 65, "a^b"])
-def test_gateway_ids_that_cannot_stand_in_a_message(start: Callable[..., Spool], gateway: str) -> None:
-    with pytest.raises(ConfigError, match="gateway id"):
-        start(gateway)
-
-
-@pytest.mark.parametrize(("segment", "limit"), [(4096, 10**6), (1 << 31, 1 << 40), (SEGMENT, 2 * SEGMENT - 1)])
-def test_sizes_that_cannot_work(tmp_path: Path, clock: Clock, segment: int, limit: int) -> None:
-    with pytest.raises(ConfigError, match="segments of"):
-        Spool.open(tmp_path, gateway="gw", segment_bytes=segment, limit_bytes=limit, clock=clock)
-
-
-def test_only_the_owner_can_read_it(start: Callable[..., Spool], tmp_path: Path) -> None:
-    start().close()
-    assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "spool").rglob("*"))
-
-
-# ---- the real kill
-
-
-CHILD = """
-import sys, time
-from gateway.core.message import Message
-from gateway.spool import Extent, Spool
-
-spool = Spool.open(sys.argv[1], gateway="gw", segment_bytes=65536, limit_bytes=1 << 26,
-                   clock=lambda: (time.monotonic_ns(), time.time_ns()))
-while True:
-    for _ in range(7):
-        seq, control_id = spool.next_control_id()
-        spool.append(Message(seq, control_id, "t", control_id.encode() * 50), Extent("bed", seq, seq, 1, seq, seq))
-    print(spool.sync(), flush=True)
-"""
-
-
-def test_sigkill_loses_nothing_that_was_durable(tmp_path: Path, clock: Clock) -> None:
-    durable = 0
-    seen: dict[str, bytes] = {}
-    for lines in (1, 2, 30, 100, 7):
-        with subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=-1, text=True) as child:
-            assert child.stdout is not None
-            for _ in range(lines):
-                durable = int(child.stdout.readline())
-            child.kill()
-            durable = max([durable, *map(int, child.stdout.read().splitlines()[:-1])])
-        spool = Spool.open(tmp_path, gateway="gw", segment_bytes=65536, limit_bytes=1 << 26, clock=clock)
-        messages = spool.unacknowledged(0, 10**6)
-        assert [m.seq for m in messages] == list(range(1, spool.durable_seq + 1))
-        assert spool.durable_seq >= durable
-        for message in messages:
-            assert message.payload == message.control_id.encode() * 50
-            assert seen.setdefault(message.control_id, message.payload) == message.payload
-        assert len({m.control_id for m in messages}) == len(messages)
-        assert spool.losses() == []
-        spool.close()

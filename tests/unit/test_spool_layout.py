@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from fastcrc.crc32 import iscsi as crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from gateway.spool.layout import (
     MESSAGE,
     Extent,
     Identity,
-    crc32c,
     decode_header,
     decode_message,
     encode_header,
