@@ -50,6 +50,7 @@ class Decoder:
     device_options: Mapping[str, Any] = field(default_factory=dict)
     firmware: str = ""
     frames_ok: int = 0
+    clock: str = "gateway"  # whose time the samples carry: "device" where the bytes have no time of arrival
     reasons: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
 
@@ -91,6 +92,7 @@ class Decoder:
     def _events(self) -> Iterator[tuple[Plan, Block]]:
         while not isinstance(event := self._protocol.next_event(), NeedData):
             if isinstance(event, Frame):
+                self.clock = "gateway" if event.t_ns else "device"
                 if not event.t_ns and event.device_ns is not None:
                     event = replace(event, t_ns=event.device_ns)
                 block = self.plan.decode(event, 0)
@@ -116,12 +118,13 @@ def decode_file(decoder: Decoder, path: Path) -> Iterator[tuple[int, Plan, Block
             yield done, plan, block
 
 
-def sample_json(plan: Plan, row: np.void) -> dict[str, Any]:
-    """Return one sample as a plain object. value: number, token of an enumeration, or None."""
+def sample_json(plan: Plan, row: np.void, clock: str) -> dict[str, Any]:
+    """Return one sample as a plain object. value: number, token of an enumeration, or None; clock: whose time t is."""
     metric = plan.metrics[row["metric"]]
     flags = int(row["flags"])
     return {
         "t": time_text(int(row["t_ns"])),
+        "clock": clock,
         "code": metric.code,
         "ref_id": metric.ref_id,
         "path": metric.path,

@@ -94,8 +94,9 @@ def decode(
     """Decode a capture and print one JSON object per sample.
 
     The bytes go through the same driver and the same profile as those of a live port. Bad frames are counted on
-    standard error; they never stop the decoding. A sample has the keys t (time, UTC), code, ref_id, path, value,
-    unit, validity, waveform and flags; value is null where the device gives none.
+    standard error; they never stop the decoding. A sample has the keys t (time), clock, code, ref_id, path, value,
+    unit, validity, waveform and flags; value is null where the device gives none. t is UTC by the clock of the gateway;
+    raw line bytes carry no time of arrival, there t is what the clock of the device showed, and clock says so.
 
     With --stats the counts are printed: good and bad frames with their reasons, and of each metric how many usable
     values there are, how many samples without one, the least and the greatest value.
@@ -114,7 +115,7 @@ def decode(
                 statistics.add(plan, block)
                 continue
             for row in block:
-                print_json(sample_json(plan, row))
+                print_json(sample_json(plan, row, decoder.clock))
     if stats:
         print_json(statistics.json(decoder))
     _say_what_was_bad(file, decoder, quiet=stats)
