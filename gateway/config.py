@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway import registry
 from gateway.core.errors import ConfigError, MdiError
+from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
 from gateway.core.settings import Settings, build, did_you_mean, setting
 from gateway.core.toml_lines import line_of, load
@@ -197,6 +198,10 @@ class Config:
     ports: tuple[Port, ...]
     profiles: registry.Profiles
 
+    def plan(self, device: Device) -> Plan:
+        """Compile the plan of a device for its configured firmware."""
+        return self.profiles.plan(device.settings.profile, device.settings.firmware)
+
     @property
     def devices(self) -> tuple[Device, ...]:
         """All devices, by number."""
@@ -281,12 +286,16 @@ class _Reader:
         where = self.at(*path)
         if not isinstance(table, dict) or "kind" not in table:
             raise ConfigError("key 'kind' is missing", where(), "kind = one of " + ", ".join(registry.names(group)))
-        try:
-            kind = registry.find(group, table["kind"])
-        except ConfigError as fault:
-            raise ConfigError(fault.what, where("kind"), fault.hint) from None
+        kind = self.find(group, table["kind"], where("kind"))
         rest = {key: value for key, value in table.items() if key != "kind"}
         return kind, build(kind.settings, rest, where)
+
+    def find(self, group: str, name: str, where: str) -> Any:
+        """Look a registered name up; the error names its line."""
+        try:
+            return registry.find(group, name)
+        except ConfigError as fault:
+            raise ConfigError(fault.what, where, fault.hint) from None
 
     def ports(self, doc: Mapping[str, Any], profiles: registry.Profiles, processing_id: str) -> tuple[Port, ...]:
         ports: list[Port] = []
@@ -318,10 +327,7 @@ class _Reader:
         settings = build(PortSettings, table, where, ignore=("link", "device"))
         if settings.ring_rows & (settings.ring_rows - 1):
             raise ConfigError(f"ring_rows = {settings.ring_rows} is no power of two", where("ring_rows"), "write 16384")
-        try:
-            driver = registry.driver(settings.driver)
-        except ConfigError as fault:
-            raise ConfigError(fault.what, where("driver"), fault.hint) from None
+        driver: Driver = self.find("driver", settings.driver, where("driver"))
         self.options(settings.options, driver.options, ("port", i, "options"))
         kind, link = self.kind("link", table.get("link"), ("port", i, "link"))
         if kind.name not in (*driver.links, *MADE_UP):

@@ -24,12 +24,9 @@ from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Metric, Plan
 from gateway.core.profile import Profile
 from gateway.core.protocol import DeviceSpec, Replayable
-from gateway.core.sample import USABLE, Block, Flag, Validity
+from gateway.core.sample import IS_USABLE, NOT_FOR_CHARTING, Block, Flag, Validity
 from gateway.record import Direction, open_capture
 
-_USABLE = np.zeros(256, bool)
-_USABLE[list(USABLE)] = True
-_UNUSABLE_FLAGS = int(Flag.TEST | Flag.DEMO)
 _WORDS = {Validity.VLD: "Vld", Validity.VLDATED: "Vldated", Validity.ONG: "Ong", Validity.QST: "Qst"}
 _WORDS |= {
     Validity.CALIB: "Calib",
@@ -175,7 +172,7 @@ class Statistics:
             if metric.kind == "alert":
                 self.alerts[metric.ref_id] += 1
                 continue
-            usable = _USABLE[validity] and not flags & _UNUSABLE_FLAGS and not math.isnan(value)
+            usable = IS_USABLE[validity] and not flags & NOT_FOR_CHARTING and not math.isnan(value)
             self._count(metric, value, bool(usable))
 
     def _count(self, metric: Metric, value: float, usable: bool) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from typing import Any, Self
 
 from gateway.config import read_config
 from gateway.core.errors import ConfigError, LinkError
-from gateway.demo_broker import DemoBroker, start_broker
+from gateway.demo_broker import DemoBroker, free_port, start_broker
 from gateway.status import read_status
 
 STOP_S = 15.0  # the gateway drains, the driver parts from its device: both are bounded
@@ -139,7 +138,7 @@ class Demo:
 
     def _start(self) -> None:
         self.broker = start_broker(prefer=self._prefer)
-        ports = {name: _free_port() for name in ("modbus", "can")}
+        ports = {name: free_port() for name in ("modbus", "can")}
         text = CONFIG.format(folder=self.folder, broker=self.broker.port, protocol=self.broker.protocol, **ports)
         self.config_path.write_text(text, encoding="utf-8")
         simulate = ("simulate", "--profile")
@@ -208,9 +207,3 @@ class Demo:
             if time.monotonic() > end:
                 raise LinkError("the gateway does not start", str(self.folder / "gateway.log"))
             pause.wait(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

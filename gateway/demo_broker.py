@@ -83,7 +83,7 @@ def start_broker(port: int = 0, prefer: str = "mosquitto") -> DemoBroker:
     prefer: "mosquitto" takes it when it is installed, else amqtt; "amqtt" takes amqtt.
     Raises: LinkError when neither is installed or it does not start.
     """
-    port = port or _free_port()
+    port = port or free_port()
     if prefer == "mosquitto" and _mosquitto():
         return DemoBroker("mosquitto", "mqtt5", port)
     try:
@@ -99,7 +99,8 @@ def _mosquitto() -> str:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin") or ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody has at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -20,11 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.core.plan import Plan
-from gateway.core.sample import SAMPLE, USABLE, Block, Flag, empty_block
+from gateway.core.sample import IS_USABLE, SAMPLE, Block, Flag, empty_block
 
 _AFTER_GAP = np.uint8(Flag.AFTER_GAP)
-_USABLE = np.zeros(256, bool)
-_USABLE[list(USABLE)] = True
 REPEAT_NS = 10_000_000_000  # the same episodic value within 10 s is a repetition: devices repeat about once a second
 SENT_KINDS = ("numeric", "enumeration")
 
@@ -108,7 +106,7 @@ class Router:
         end = (t_ns // interval + 1) * interval
         if waiting:
             self.counters.thinned += 1
-            if _USABLE[waiting[1]["validity"][0]] and not _USABLE[row["validity"]]:
+            if IS_USABLE[waiting[1]["validity"][0]] and not IS_USABLE[row["validity"]]:
                 return out
         self._window[metric] = (end, block)
         return out

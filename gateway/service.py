@@ -55,13 +55,7 @@ def make_link(port: PortConfig) -> Link:
 def make_port(config: Config, port: PortConfig, link: Link, ring: RingWriter) -> Port:
     """Return a port, ready to run."""
     devices = [
-        PortDevice(
-            d.number,
-            d.settings.name,
-            d.settings.profile,
-            d.settings.firmware,
-            config.profiles.plan(d.settings.profile, d.settings.firmware),
-        )
+        PortDevice(d.number, d.settings.name, d.settings.profile, d.settings.firmware, config.plan(d))
         for d in port.devices
     ]
     protocol = port.driver.protocol([d.spec for d in port.devices], port.settings.options)

@@ -251,10 +251,7 @@ def record(
 
 
 def _header(config: Config, port: Port, note: str) -> Header:
-    digests = tuple(
-        (d.settings.profile, config.profiles.plan(d.settings.profile, d.settings.firmware).digest.hex())
-        for d in port.devices
-    )
+    digests = tuple((d.settings.profile, config.plan(d).digest.hex()) for d in port.devices)
     line = port.link_kind.describe(port.link)
     now, made_by = utc_text(time.time_ns()), version("mdi-edge-gateway")
     devices = [{"firmware": d.settings.firmware, "options": dict(d.settings.options)} for d in port.devices]

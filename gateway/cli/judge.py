@@ -16,7 +16,7 @@ def main() -> None:
     config = read_config(Path(sys.argv[1]))
     done = Path(config.gateway.state_dir) / "validated"
     for device in config.devices:
-        plan = config.profiles.plan(device.settings.profile, device.settings.firmware)
+        plan = config.plan(device)
         validate_encoder(plan, service.encoder(config, device.number, plan), done)
 
 

@@ -106,7 +106,7 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
 
 
 def _plan(config: Config, device: Device) -> tuple[str, int, str]:
-    plan = config.profiles.plan(device.settings.profile, device.settings.firmware)
+    plan = config.plan(device)
     return plan.profile_id, len(plan.metrics), plan.digest.hex()[:16]
 
 

@@ -50,6 +50,10 @@ USABLE = frozenset({Validity.VLD, Validity.VLDATED, Validity.QST})
 """Validities whose value is a number that a person may read (with a mark, when questionable)."""
 
 
+IS_USABLE: npt.NDArray[np.bool_] = np.isin(np.arange(256), list(USABLE))
+"""The same for a whole column: IS_USABLE[block["validity"]]."""
+
+
 class Flag(IntFlag):
     """What else is known of a sample. Eight bits: all are taken."""
 
