@@ -21,6 +21,7 @@ from gateway.core.plan import Plan
 from gateway.core.sample import SAMPLE, Block, Validity
 
 VERSION = "2.6"
+SPECIMEN_ID = "VALIDATE"  # MSH-10 of a message that is judged and never sent
 
 
 @lru_cache(maxsize=1)
@@ -46,6 +47,12 @@ def validate(payload: bytes) -> list[str]:
     return []
 
 
+def is_judged(plan: Plan, encoder: Encoder, done: Path) -> bool:
+    """Tell whether `validate_encoder` has nothing left to do; hl7apy is not loaded for that."""
+    block = _every_metric(plan)
+    return not len(block) or _mark(encoder.encode(block, SPECIMEN_ID, 0), done).exists()
+
+
 def validate_encoder(plan: Plan, encoder: Encoder, done: Path) -> None:
     """Have a message with every metric of a plan judged, by hl7apy and by our own checker.
 
@@ -55,8 +62,8 @@ def validate_encoder(plan: Plan, encoder: Encoder, done: Path) -> None:
     block = _every_metric(plan)
     if not len(block):
         return
-    payload = encoder.encode(block, "VALIDATE", 0)
-    mark = done / hashlib.sha256(payload).hexdigest()[:32]
+    payload = encoder.encode(block, SPECIMEN_ID, 0)
+    mark = _mark(payload, done)
     if mark.exists():
         return
     errors = [f"{f.segment} {f.index} {f.field}: {f.what}" for f in check(payload, nomenclature()) if f.severity == "E"]
@@ -69,6 +76,10 @@ def validate_encoder(plan: Plan, encoder: Encoder, done: Path) -> None:
         mark.touch()
     except OSError as fault:
         raise ConfigError(f"cannot be written: {fault.strerror}", str(done), "gateway.state_dir must exist") from fault
+
+
+def _mark(payload: bytes, done: Path) -> Path:
+    return done / hashlib.sha256(payload).hexdigest()[:32]
 
 
 def _every_metric(plan: Plan) -> Block:

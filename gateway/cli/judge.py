@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from gateway import service
-from gateway.config import read_config
+from gateway.config import Config, read_config
 from gateway.core.errors import MdiError
+from gateway.core.hl7 import Encoder
+from gateway.core.plan import Plan
 from gateway.hl7_validate import validate_encoder
 
 
 def main() -> None:
     """Judge one message of each device's plan."""
-    config = read_config(Path(sys.argv[1]))
+    for plan, encoder, done in specimens(read_config(Path(sys.argv[1]))):
+        validate_encoder(plan, encoder, done)
+
+
+def specimens(config: Config) -> Iterator[tuple[Plan, Encoder, Path]]:
+    """Yield plan and encoder of each device, and the folder that remembers what was judged."""
     done = Path(config.gateway.state_dir) / "validated"
     for device in config.devices:
         plan = config.plan(device)
-        validate_encoder(plan, service.encoder(config, device.number, plan), done)
+        yield plan, service.encoder(config, device.number, plan), done
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from gateway import service
+from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
 from gateway.core.errors import ConfigError, LinkError
+from gateway.hl7_validate import is_judged
 from gateway.status import read_status
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
@@ -58,7 +60,7 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
     config = read_config(path)
     stop = stop_on_signals()
     if "forward" in roles:
-        judge_plans(path)
+        judge_plans(config)
     service.serve(config, roles, stop)
 
 
@@ -71,12 +73,14 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def judge_plans(path: Path) -> None:
+def judge_plans(config: Config) -> None:
     """Have a message of each device's plan judged, once for each plan in the life of the state directory.
 
     In a process of its own: hl7apy is large, and a bedside box needs it for this moment only. Raises: ConfigError.
     """
-    judge = [sys.executable, "-m", "gateway.cli.judge", str(path)]
+    if all(is_judged(plan, encoder, done) for plan, encoder, done in specimens(config)):
+        return
+    judge = [sys.executable, "-m", "gateway.cli.judge", str(config.path)]
     result = subprocess.run(judge, stderr=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise ConfigError((result.stderr.strip().splitlines() or ["the judge ended without a word"])[-1])
