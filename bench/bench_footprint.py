@@ -19,6 +19,7 @@ from bench.parts import PROFILE, wait_for
 from gateway import registry
 from gateway.config import read_config
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 from gateway.simulate import Pty, serve
 from gateway.status import read_status
 
@@ -75,7 +76,7 @@ def measure() -> tuple[float, float]:
         stop = threading.Event()
         for i in range(DEVICES):
             wire = stack.enter_context(Pty(Path(folder) / f"line-{i}"))
-            device = driver.simulator([DeviceSpec(0, profile)], {"seed": i})
+            device = driver.simulator([DeviceSpec(0, profile)], {}, Scene(seed=i))
             thread = threading.Thread(target=serve, args=(device, wire, stop))
             thread.start()
             stack.callback(thread.join)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from gateway import registry
 from gateway.core.frame import Frame, NeedData
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 from tests.parts.system import System
 
 PROFILE = "philips/intellivue_mp"
@@ -26,7 +27,8 @@ def monitor_bytes(seconds: int) -> tuple[bytes, int]:
     """
     profile = registry.Profiles().get(PROFILE)
     driver = registry.driver(profile.driver)
-    protocol, device = driver.protocol([DeviceSpec(0, profile)], {}), driver.simulator([DeviceSpec(0, profile)], {})
+    devices = [DeviceSpec(0, profile)]
+    protocol, device = driver.protocol(devices, {}), driver.simulator(devices, {}, Scene())
     plan = registry.Profiles().plan(PROFILE, "")
     heard = bytearray()
     numerics = 0

@@ -1,6 +1,6 @@
 """The forwarder: from the rings to the receiver's acknowledgement. One thread owns all of it.
 
-    ring ─► route ─► HL7 ─► spool (synced) ─► sink ─► outcome ─► spool.ack
+    ring ─► route ─► HL7 ─► spool (synced) ─► sink ─► outcome ─► spool.ack      (values, waves, alerts: one stream each)
                               │
                               └─► ring.release
 
@@ -22,28 +22,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
 
 from gateway.core.errors import DeliveryError, InternalError, MdiError
 from gateway.core.message import Message, Outcome, Sink, Verdict
 from gateway.core.plan import Plan
 from gateway.core.ring import PlanName, RingReader, missing_between, same_ring
 from gateway.core.sample import Block, Flag
-from gateway.route import Router
+from gateway.lane import END_OF_TIME, Lane, Stream
 from gateway.spool import Extent, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
-END_OF_TIME = 1 << 63
 READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory and on the time of a round
-
-
-class BlockEncoder(Protocol):
-    """What the forwarder wants of an encoder; see gateway.core.hl7.Encoder."""
-
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
-        """Return the message of these samples."""
 
 
 @dataclass(slots=True)
@@ -60,6 +49,7 @@ class ForwardCounters:
     rejected: int = 0
     kept: int = 0
     outcomes_unknown: int = 0
+    expired: int = 0  # declared lost because nobody wants them any more: waves that waited too long
     refused_plans: int = 0
 
 
@@ -73,36 +63,6 @@ class RingSource:
     blocked: str = ""  # why this ring is not read: its plan cannot be reproduced
 
 
-class Lane:
-    """One device on its way: plan, router and encoder belong together and change together."""
-
-    def __init__(self, name: str, topic: str) -> None:
-        self.name = name
-        self.topic = topic
-        self.plan_name: PlanName | None = None
-        self.router: Router | None = None
-        self.encoder: BlockEncoder | None = None
-        self.pending: list[tuple[BlockEncoder, Block]] = []  # each with the encoder of its own plan
-
-    def take(self, rows: Block) -> None:
-        """Route samples; what goes out waits in `pending`."""
-        assert self.router is not None  # a plan comes first
-        self._put(self.router.take(rows))
-
-    def due(self, now_ns: int) -> None:
-        """Move samples whose window has passed to `pending`."""
-        if self.router is not None:
-            self._put(self.router.due(now_ns))
-
-    def _put(self, rows: Block) -> None:
-        if not len(rows):
-            return
-        assert self.encoder is not None  # router and encoder come together
-        if self.pending and self.pending[-1][0] is self.encoder:
-            rows = np.concatenate((self.pending.pop()[1], rows))
-        self.pending.append((self.encoder, rows))
-
-
 @dataclass(slots=True)
 class _InFlight:
     message: Message
@@ -112,18 +72,16 @@ class _InFlight:
 
 @dataclass(frozen=True, slots=True)
 class ForwardPlan:
-    """How lanes are made: compile a plan by name, and make router and encoder for a device and a plan."""
+    """How lanes are made: compile a plan by name; and the streams of a device, its plan, its name, and its notes."""
 
     compile: Callable[[PlanName], Plan]
-    router: Callable[[int, Plan], Router]
-    encoder: Callable[[int, Plan], BlockEncoder]
+    streams: Callable[[int, Plan, PlanName, Callable[[int], str]], list[Stream]]
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardLimits:
     """From [forward] of the configuration."""
 
-    rows_per_message: int = 500
     ack_timeout_s: float = 30.0
     keep_s: float = 5.0
 
@@ -163,7 +121,7 @@ class Forwarder:
         """
         self._collect(now_ns)
         self._answers(now)
-        self._send(now)
+        self._send(now, now_ns)
         self.spool.tick()
 
     @property
@@ -192,7 +150,7 @@ class Forwarder:
         for plan, rows, position in ring.reader.read(READ_ROWS):
             name = ring.reader.plan_name(plan)
             lane = self.lanes.get(int(rows["source"][0]))
-            if lane is None or not self._use(lane, name, int(rows["source"][0])):
+            if lane is None or not self._use(lane, name, int(rows["source"][0]), ring):
                 ring.blocked = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
                 log.error("port %s: %s; its samples stay in the ring", ring.port, ring.blocked)
                 self.counters.refused_plans += 1
@@ -205,7 +163,7 @@ class Forwarder:
             if len(rows):
                 lane.take(rows)
 
-    def _use(self, lane: Lane, name: PlanName, source: int) -> bool:
+    def _use(self, lane: Lane, name: PlanName, source: int, ring: RingSource) -> bool:
         """Make the lane ready for this plan; False when the digest cannot be reproduced here."""
         if lane.plan_name == name:
             return True
@@ -219,13 +177,7 @@ class Forwarder:
         if plan is None or plan.digest != name.digest:
             self._refused.add(name.digest)
             return False
-        lane.due(END_OF_TIME)  # what waits belongs to the plan before
-        lane.plan_name = name
-        router = self._make.router(source, plan)
-        if lane.router is not None:
-            router.counters = lane.router.counters  # one device, one count
-        lane.router = router
-        lane.encoder = self._make.encoder(source, plan)
+        lane.use(name, plan, self._make.streams(source, plan, name, ring.reader.note))
         return True
 
     def _hole(self, ring: RingSource, lane: Lane, rows: Block) -> None:
@@ -288,24 +240,24 @@ class Forwarder:
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
         while lane.pending:
-            encoder, rows = lane.pending[0]
-            rest = rows[self._append(lane, encoder, rows[: self._limits.rows_per_message], now_ns) :]
-            lane.pending[:1] = [(encoder, rest)] if len(rest) else []
+            stream, rows = lane.pending[0]
+            rest = rows[self._append(lane, stream, rows[: stream.rows_per_message], now_ns) :]
+            lane.pending[:1] = [(stream, rest)] if len(rest) else []
 
-    def _append(self, lane: Lane, encoder: BlockEncoder, rows: Block, now_ns: int) -> int:
+    def _append(self, lane: Lane, stream: Stream, rows: Block, now_ns: int) -> int:
         """Append one message of the first samples, as many as fit; return how many are cared for."""
         seq, control_id = self.spool.next_control_id()
         try:
-            payload = encoder.encode(rows, control_id, now_ns)
+            payload = stream.encoder.encode(rows, control_id, now_ns)
         except InternalError as fault:  # a bug of ours must not stop the device for good, nor be silent
             log.critical("%s: samples cannot be encoded: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "not encodable")
             return len(rows)
         try:
-            self.spool.append(Message(seq, control_id, lane.topic, payload), _extent(lane.name, rows))
+            self.spool.append(Message(seq, control_id, stream.topic, payload), _extent(lane.name, rows))
         except InternalError as fault:  # larger than a segment of the spool
             if len(rows) > 1:
-                return self._append(lane, encoder, rows[: len(rows) // 2], now_ns)
+                return self._append(lane, stream, rows[: len(rows) // 2], now_ns)
             log.critical("%s: one sample does not fit: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "too large")
             return 1
@@ -314,13 +266,16 @@ class Forwarder:
 
     # ---- spool to sink
 
-    def _send(self, now: float) -> None:
+    def _send(self, now: float, now_ns: int) -> None:
         session = self.sink.session()
         if session != self._session:  # the receiver may have forgotten: everything unanswered again, in order
             self._session = session
             for flight in self._in_flight.values():
                 flight.sent_at, flight.not_before = float("-inf"), now
         for flight in self._overdue(now):  # what is under way already needs no room
+            if self._expired(flight.message, now_ns):
+                del self._in_flight[flight.message.control_id]
+                continue
             self.sink.send(flight.message)
             flight.sent_at, flight.not_before = now, 0.0
             self.counters.resent += 1
@@ -332,10 +287,20 @@ class Forwarder:
             self._say_once(str(fault))
             return
         for message in messages:
+            self._next_send = message.seq
+            if self._expired(message, now_ns):
+                continue
             self.sink.send(message)
             self._in_flight[message.control_id] = _InFlight(message, now)
-            self._next_send = message.seq
             self.counters.sent += 1
+
+    def _expired(self, message: Message, now_ns: int) -> bool:
+        """Let go of a message that nobody wants any more (waves of a minute ago), and declare it lost."""
+        expiry_s = self.sink.expiry_s(message.topic)
+        if not expiry_s or not self.spool.expire(message.seq, now_ns - round(expiry_s * 1e9)):
+            return False
+        self.counters.expired += 1
+        return True
 
     def _overdue(self, now: float) -> list[_InFlight]:
         return [

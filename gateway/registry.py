@@ -15,7 +15,8 @@ from typing import Any
 from gateway.core.errors import ConfigError, ProfileError
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
-from gateway.core.profile import MAX_TEXT, Profile, parse_profile
+from gateway.core.profile import Profile, parse_profile
+from gateway.core.profile_keys import MAX_TEXT
 from gateway.core.protocol import Driver
 from gateway.core.settings import did_you_mean
 from gateway.core.toml_lines import load

@@ -8,7 +8,8 @@
 
 A mark AFTER_GAP is never thinned away: the next sample that goes out carries it.
 
-Waveforms and alerts have messages of their own (IHE WCM, PCD-04); they are not sent from here.
+Waveforms and alerts have routers and messages of their own (IHE WCM, PCD-04); see stream.py. All routers of a device
+share one count.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.core.plan import Plan
 from gateway.core.sample import IS_USABLE, SAMPLE, Block, Flag, empty_block
 
 _AFTER_GAP = np.uint8(Flag.AFTER_GAP)
 REPEAT_NS = 10_000_000_000  # the same episodic value within 10 s is a repetition: devices repeat about once a second
-SENT_KINDS = ("numeric", "enumeration")
 
 
 @dataclass(slots=True)
@@ -38,11 +37,13 @@ class RouteCounters:
 
 
 class Router:
-    """Chooses samples of one device. intervals: seconds per metric of the plan, None where no route names it."""
+    """Chooses numbers, states and clocks of one device.
 
-    def __init__(self, plan: Plan, intervals: Sequence[float | None]) -> None:
-        sent = [i is not None and m.kind in SENT_KINDS for m, i in zip(plan.metrics, intervals, strict=True)]
-        self._interval_ns = np.array([round((i or 0) * 1e9) if s else -1 for s, i in zip(sent, intervals, strict=True)])
+    intervals: seconds per metric of the plan, None where no route names it
+    """
+
+    def __init__(self, intervals: Sequence[float | None]) -> None:
+        self._interval_ns = np.array([-1 if i is None else round(i * 1e9) for i in intervals])
         self._all_now = bool(np.all(self._interval_ns <= 0))
         self._window: dict[int, tuple[int, Block]] = {}  # metric -> (end of window, latest sample)
         self._episodic: dict[int, Block] = {}  # metric -> sample last seen

@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,21 @@ from zoneinfo import ZoneInfo
 
 from gateway.config import Config
 from gateway.config import Port as PortConfig
-from gateway.core.hl7 import DeviceIdentity, Encoder, Sender
+from gateway.core.hl7 import Encoder
+from gateway.core.hl7_alert import AlertEncoder
+from gateway.core.hl7_message import DeviceIdentity, Sender
+from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
 from gateway.core.ring import PlanName, RingWriter
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, Lane, RingSource
+from gateway.core.transmit import Gate
+from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
+from gateway.lane import Lane, Stream
 from gateway.links.base import Link
 from gateway.port import Clocks, Port, PortDevice, guarded
 from gateway.ring_file import RingFile
 from gateway.route import Router
+from gateway.route_alerts import WATCHDOG_S, AlertRouter
+from gateway.route_waves import WaveRouter
 from gateway.spool import RecoveryReport, Spool
 from gateway.status import forward_status, port_status, write_status
 
@@ -37,6 +45,9 @@ TIME_SYNC = {  # 11073-10101, values of MDC_TIME_SYNC_PROTOCOL
     "NONE": "532224^MDC_TIME_SYNC_NONE^MDC",
     "NTPV4": "532226^MDC_TIME_SYNC_NTPV4^MDC",
 }
+VALUES, WAVES = frozenset({"numeric", "enumeration", "clock"}), frozenset({"waveform"})  # kinds of metric
+ALERTS = frozenset({"alert"})
+WAVE_ROWS = 20_000  # of one message: a second of eight waves at 500 Hz fits five times, and 1 MiB holds it
 DRAIN_S = 5.0  # an orderly stop waits this long for the receiver's answers
 CLOCKS = Clocks(time.monotonic, time.time_ns)
 
@@ -58,8 +69,9 @@ def make_port(config: Config, port: PortConfig, link: Link, ring: RingWriter) ->
         PortDevice(d.number, d.settings.name, d.settings.profile, d.settings.firmware, config.plan(d))
         for d in port.devices
     ]
+    gate = Gate(pattern for d in port.devices for pattern in d.spec.profile.transmit)
     protocol = port.driver.protocol([d.spec for d in port.devices], port.settings.options)
-    return Port(port.settings.name, link, protocol, devices, ring, config.profiles.plan, CLOCKS)
+    return Port(port.settings.name, link, protocol, devices, ring, config.profiles.plan, gate, CLOCKS)
 
 
 class Acquire:
@@ -114,25 +126,36 @@ class Forward:
         _say_recovery(self.spool.report)
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
         self.sink = config.sink_kind.create(config.sink, base)
-        lanes = {d.number: Lane(d.settings.name, f"{base}/up/oru-r01") for d in config.devices}
-        limits = ForwardLimits(config.forward.rows_per_message, config.forward.ack_timeout_s, config.forward.keep_s)
-        make = ForwardPlan(self._compile, self._router, self._encoder)
+        lanes = {d.number: Lane(d.settings.name) for d in config.devices}
+        self._base = base
+        limits = ForwardLimits(config.forward.ack_timeout_s, config.forward.keep_s)
+        make = ForwardPlan(self._compile, self._streams)
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, limits)
         self._thread = threading.Thread(target=self._run, name="forward")
 
     def _compile(self, name: PlanName) -> Plan:
         return self._config.profiles.plan(name.profile_id, name.firmware)
 
-    def _router(self, number: int, plan: Plan) -> Router:
-        device = self._config.devices[number].settings.name
-        intervals = [
-            next((r.interval_s for r in self._config.routes if r.names(device, metric.ref_id)), None)
-            for metric in plan.metrics
-        ]
-        return Router(plan, intervals)
+    def _streams(self, number: int, plan: Plan, name: PlanName, note: Callable[[int], str]) -> list[Stream]:
+        """Return what becomes of the samples of one device: values, waves, alerts."""
+        config, topic = self._config, f"{self._base}/up"
+        said, device = (sender(config), identity(config, number)), config.devices[number].settings.name
+        zone = ZoneInfo(config.gateway.timezone)
 
-    def _encoder(self, number: int, plan: Plan) -> Encoder:
-        return encoder(self._config, number, plan)
+        def routed(carries: str) -> list[float | None]:
+            return [config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
+
+        watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
+        values, waves, alerts = Router(routed("values")), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
+        of_values = Encoder(plan, *said, zone, name.serial)
+        of_waves = WaveEncoder(plan, *said, zone, note)
+        of_alerts = AlertEncoder(plan, *said, zone, note, watchdog_s or WATCHDOG_S)
+        most = config.forward.rows_per_message
+        return [
+            Stream(VALUES, values, of_values, f"{topic}/oru-r01", most),
+            Stream(WAVES, waves, of_waves, f"{topic}/wave", WAVE_ROWS),
+            Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1),
+        ]
 
     def start(self) -> None:
         """Start the sink and the forwarder's thread."""
@@ -183,14 +206,18 @@ def sender(config: Config) -> Sender:
     )
 
 
-def encoder(config: Config, number: int, plan: Plan) -> Encoder:
-    """Return the encoder of one device."""
+def identity(config: Config, number: int) -> DeviceIdentity:
+    """Return who a device is and where it stands, as messages say it."""
     device = config.devices[number]
     place = device.location
-    identity = DeviceIdentity(
+    return DeviceIdentity(
         device.settings.name, device.settings.eui64, place.unit, place.room, place.bed, place.facility
     )
-    return Encoder(plan, sender(config), identity, ZoneInfo(config.gateway.timezone))
+
+
+def encoder(config: Config, number: int, plan: Plan) -> Encoder:
+    """Return the encoder of the values of one device."""
+    return Encoder(plan, sender(config), identity(config, number), ZoneInfo(config.gateway.timezone))
 
 
 def _say_recovery(report: RecoveryReport) -> None:

@@ -2,6 +2,7 @@
 
     Pty          a serial line: /dev/pts/N, with a link of your own name to it
     TcpServer    a device on the network, loopback only; one client at a time
+    UdpServer    the same in datagrams; it announces itself while nobody speaks to it
     CanBus       a CAN bus: the simulator's can_frame records as a socketcand daemon on loopback
 
 A wire is a context manager; `serve` runs device and wire in one thread until told to stop. A simulated device loses
@@ -30,6 +31,7 @@ from gateway.socketcand_server import SocketcandServer
 READ_MAX = 65536
 UNSENT_MAX = 1 << 20  # bytes; a client that is so far behind does not read: it is let go
 PIECE = 4096  # bytes taken at once by write_some, about what a pseudo-terminal holds
+CLIENT_S = 10.0  # a client of datagrams that has been silent for so long is gone: drivers keep alive more often
 
 
 class Wire(Protocol):
@@ -227,6 +229,65 @@ class TcpServer:
             self._client.close()
             self._client = None
         self._unsent = b""
+
+
+class UdpServer:
+    """A device on the network, loopback only, that speaks in datagrams: what is written at once is one.
+
+    It serves whoever spoke to it last. beacon_port: while nobody does, what it says goes to this port of loopback,
+    where a gateway listens for devices that announce themselves; 0: it is lost.
+    """
+
+    def __init__(self, port: int, beacon_port: int = 0, host: str = "127.0.0.1") -> None:
+        self._address = (host, port)
+        self._beacon_port = beacon_port
+        self._client: tuple[str, int] | None = None
+        self._heard_at = 0.0
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind(self._address)
+        except OSError as fault:
+            self._socket.close()
+            where = f"{self._address[0]}:{self._address[1]}"
+            raise LinkError(f"cannot listen: {fault.strerror}", where, "choose a free port") from fault
+        self._socket.setblocking(False)
+        self.port = self._socket.getsockname()[1]
+        self.where = f"{self._address[0]}:{self.port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def read(self, timeout: float) -> bytes:
+        """See Wire. One datagram at a time."""
+        if not select.select([self._socket], [], [], timeout)[0]:
+            return b""
+        data, self._client = self._socket.recvfrom(READ_MAX)
+        self._heard_at = time.monotonic()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """See Wire."""
+        to = self._client if self.listening() else (self._address[0], self._beacon_port)
+        if data and to and to[1]:
+            self._socket.sendto(data, to)  # nobody there: lost, the system says nothing
+
+    def write_some(self, data: bytes) -> int:
+        """See Wire. All or nothing: a datagram is never split."""
+        if not self.listening():
+            return 0
+        self.write(data)
+        return len(data)
+
+    def listening(self) -> bool:
+        """See Wire. A client is there as long as it says something."""
+        return self._client is not None and time.monotonic() - self._heard_at < CLIENT_S
+
+    def drained(self) -> bool:
+        """See Wire. A datagram on loopback is with its receiver, or lost, as soon as it is sent."""
+        return True
 
 
 class CanBus(TcpServer):

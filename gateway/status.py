@@ -64,10 +64,7 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
             {"port": r.port, "fill": round(r.reader.fill, 3), "torn": r.reader.torn, "blocked": r.blocked}
             for r in forwarder.rings
         ],
-        "devices": [
-            {"name": lane.name, **(asdict(lane.router.counters) if lane.router else {})}
-            for lane in forwarder.lanes.values()
-        ],
+        "devices": [{"name": lane.name, **asdict(lane.counters)} for lane in forwarder.lanes.values()],
     }
 
 

@@ -9,7 +9,8 @@ Which code says it depends on what MSH-15 and MSH-16 ask for (HL7 v2.6, 2.9.3 an
 errors only, SU success only; both empty is original mode). An error in the content is AE in every mode: CE would have
 the sender repeat for ever what will never be taken.
 
-KITA takes unsolicited observations (ORU^R01). Alerts and pump events are messages of their own, with their own tables.
+KITA takes unsolicited observations (ORU^R01), waveforms among them (WCM), and alerts (ORU^R40). Both have tables of
+their own. Pump events are not taken.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from gateway.core.er7 import escape, instant
 from gateway.core.hl7_check import Finding, Header, Observation, Oru, check_oru, parse_oru
 from gateway.core.nomenclature import nomenclature
 from gateway.core.sample import NOT_FOR_CHARTING, Validity
+from kita.measured import ALARM, WAVES, Measured, measured
 from kita.store import Intake, Row
 
-TYPE = "ORU^R01^ORU_R01"
+TYPES = ("ORU^R01^ORU_R01", "ORU^R40^ORU_R40", "ORU^R40^ORU_R01")
 UNSUPPORTED = frozenset({"200", "201", "202", "203"})  # HL7 table 0357: type, event, processing id, version
 DUPLICATE_KEY = Err("MSH^1^10", "205", "this control id stands for another message")
 MAX_REASON = 300  # characters of the reason that is kept with a dead letter
@@ -67,6 +69,7 @@ def check_message(payload: bytes, correlation: bytes | None = None) -> Checked:
     """
     oru = parse_oru(payload)
     header = oru.header
+    more = measured(oru, not header.processing_id.startswith("P"))
     if not header.control_id and correlation is not None:
         header = header._replace(control_id=escape(correlation.decode("utf-8", "replace").strip()))
     errors = [finding for finding in _findings(oru) if finding.severity == "E"]
@@ -75,7 +78,7 @@ def check_message(payload: bytes, correlation: bytes | None = None) -> Checked:
         unsupported = any(finding.code in UNSUPPORTED for finding in errors)
         judgement = Judgement.REJECT if unsupported else Judgement.ERROR
     told = tuple(map(Err.of, errors))
-    intake = _intake(payload, oru) if not errors else _refused(payload, header, told)
+    intake = _intake(payload, oru, more) if not errors else _refused(payload, header, told)
     return Checked(header, judgement, told, intake)
 
 
@@ -105,8 +108,8 @@ def _wanted(condition: str, good: bool) -> bool:
 
 def _findings(oru: Oru) -> list[Finding]:
     findings = check_oru(oru, nomenclature())
-    if oru.header.type and oru.header.type != TYPE and not any(finding.code == "200" for finding in findings):
-        findings.append(Finding("MSH", 1, 9, "200", f"KITA takes {TYPE} only"))
+    if oru.header.type and oru.header.type not in TYPES and not any(finding.code == "200" for finding in findings):
+        findings.append(Finding("MSH", 1, 9, "200", f"KITA takes {TYPES[0]} and {TYPES[1]} only"))
     return findings
 
 
@@ -115,14 +118,14 @@ def _refused(payload: bytes, header: Header, errors: tuple[Err, ...]) -> Intake:
     return Intake(*header.key, hashlib.sha256(payload).digest(), payload, refused=reason[:MAX_REASON])
 
 
-def _intake(payload: bytes, oru: Oru) -> Intake:
+def _intake(payload: bytes, oru: Oru, more: Measured) -> Intake:
     """Return what is stored of a good message. A row without any time was not observed: it has the message's time."""
     told_ns = instant(oru.header.time)
     all_apart = not oru.header.processing_id.startswith("P")
     rows: list[Row] = []
     apart: list[Row] = []
     for group in oru.groups:
-        for observation in group.observations:
+        for observation in () if group.code in (WAVES, ALARM) else group.observations:
             keep = apart if all_apart or observation.flags & _APART else rows
             keep.append(_row(observation, told_ns))
     device = oru.device
@@ -135,6 +138,8 @@ def _intake(payload: bytes, oru: Oru) -> Intake:
         profile_digest=oru.profile_digest,
         rows=rows,
         apart=apart,
+        more=more,
+        attributes=oru.attributes,
     )
 
 
@@ -143,4 +148,4 @@ def _row(o: Observation, told_ns: int) -> Row:
     number, text = (None, value) if isinstance(value, str) else (value, None)
     time = told_ns if o.t_ns is None else o.t_ns
     unit = o.ucum or o.unit_ref_id
-    return o.path, o.code, o.ref_id, number, text, unit, _VALIDITY[o.validity], o.flags, o.status, time
+    return o.path, o.code, o.ref_id, number, text, unit, _VALIDITY[o.validity], o.flags, o.status, time, o.limits

@@ -1,6 +1,7 @@
 """Messages from the broker, and the answers back.
 
-    mdi/v1/{site}/{unit}/{gateway}/up/oru-r01   subscribed with QoS 1 in a session that outlives a restart of KITA
+    mdi/v1/{site}/{unit}/{gateway}/up/+         subscribed with QoS 1 in a session that outlives a restart of KITA:
+                                                oru-r01 values, wave waveforms, oru-r40 alerts
     mdi/v1/{site}/{unit}/{gateway}/down/ack     the HL7 acknowledgement, with the correlation data of the message
 
 A message is acknowledged to the broker only after it has been answered (manual acknowledgement), so what KITA takes
@@ -35,7 +36,7 @@ MAX_MESSAGE_BYTES = 1 << 20
 ACK_EXPIRY_S = 3600  # a gateway that is away longer sends the message again anyway
 RECONNECT_S = 1  # first pause, doubling
 RECONNECT_MAX_S = 30
-_UP = re.compile(r"(mdi/v1/[a-z0-9-]+/[a-z0-9-]+/([a-z0-9-]+))/up/oru-r01")
+_UP = re.compile(r"(mdi/v1/[a-z0-9-]+/[a-z0-9-]+/([a-z0-9-]+))/up/(?:oru-r01|wave|oru-r40)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Receiver:
         self.state = "not started"
         self._settings = settings
         self._where = f"{settings.host}:{settings.port}"
-        self._filter = f"mdi/v1/{settings.site}/{settings.unit}/+/up/oru-r01"
+        self._filter = f"mdi/v1/{settings.site}/{settings.unit}/+/up/+"
         self._queue: Queue[Delivery] = Queue(maxsize=2 * settings.batch)
         self._client = self._make()
 

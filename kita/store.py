@@ -1,12 +1,4 @@
-"""What KITA keeps: one SQLite file.
-
-    message      one row per stored message: who sent it, its control id, the SHA-256 of its bytes, when it came
-    device       one row per device: its EUI-64, or what else identifies it (OBX-18 of the MDS row)
-    observation  one row per OBX that carries a metric, of production messages (MSH-11 P)
-    apart        the same columns, for what must never be charted: MSH-11 D or T, OBX-8 TEST or DEMO
-    latest       which table, device, code, ref_id, path -> the row with the newest observation time
-    dead_letter  messages that were refused, with the reason and the bytes; repeats of one are counted, not kept twice
-    counter      numbers that no row stands for: repeated messages
+"""What KITA keeps: one SQLite file; its tables are in schema.py.
 
 Invariants
   - One transaction per batch, synchronous=FULL: when `commit` returns, all of it is on the disk; when it raises, none.
@@ -24,80 +16,34 @@ from __future__ import annotations
 import fcntl
 import itertools
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import IO
 
 from gateway.core.errors import ConfigError, DeliveryError
+from kita.measured import NOTHING_MORE, Measured, names_event
+from kita.schema import SCHEMA, SCHEMA_VERSION
 
-SCHEMA_VERSION = 1  # PRAGMA user_version
+_INSERT = [f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)" for table in ("observation", "apart")]
 
-_COLUMNS = """
-    id        INTEGER PRIMARY KEY,
-    message   INTEGER NOT NULL,  -- message.id
-    device    INTEGER NOT NULL,  -- device.id
-    path      TEXT NOT NULL,     -- OBX-4, MDS.VMD.channel.metric
-    code      INTEGER NOT NULL,  -- OBX-3.1, context-free 11073-10101 code; 0 for terms that have none yet
-    ref_id    TEXT NOT NULL,     -- OBX-3.2
-    value     REAL,              -- OBX-5 when it is a number; NULL when there is none
-    text      TEXT,              -- OBX-5 when it is none: token of an enumeration, text; NULL when there is none
-    unit      TEXT NOT NULL,     -- OBX-6 in UCUM; its MDC reference id where it has no UCUM
-    validity  TEXT NOT NULL,     -- gateway.core.sample.Validity, by name: VLD, QST, INV …
-    flags     INTEGER NOT NULL,  -- gateway.core.sample.Flag
-    status    TEXT NOT NULL,     -- OBX-11
-    t_utc_ns  INTEGER NOT NULL   -- time of the observation: OBX-14, else OBR-7
-"""
+_NEWER = "ON CONFLICT DO UPDATE SET t_utc_ns = excluded.t_utc_ns"
+_WAVE = "INSERT INTO wave VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_ALERT = "INSERT INTO alert VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_ALERT_NOW = (
+    f"INSERT INTO alert_now VALUES (?,?,?,?,?,?,?) {_NEWER}, row = excluded.row"
+    " WHERE excluded.t_utc_ns >= alert_now.t_utc_ns"
+)
+_LIFE = (
+    f"INSERT INTO alerting VALUES (?,?,?,?) {_NEWER}, timeout_s = excluded.timeout_s, active = excluded.active"
+    " WHERE excluded.t_utc_ns >= alerting.t_utc_ns"
+)
+_DEVICE = "UPDATE device SET model = ?, firmware = ?, serial = ?, experimental = ? WHERE id = ?"
+_ATTRIBUTES = ("MDC_ATTR_ID_MODEL", "MDCX_FIRMWARE", "MDCX_SERIAL_NUMBER", "MDCX_EXPERIMENTAL")
 
-SCHEMA = f"""
-CREATE TABLE message (
-    id             INTEGER PRIMARY KEY,
-    sender         TEXT NOT NULL,     -- MSH-3
-    facility       TEXT NOT NULL,     -- MSH-4
-    control_id     TEXT NOT NULL,     -- MSH-10
-    sha256         BLOB NOT NULL,
-    location       TEXT NOT NULL,     -- PV1-3: where the device stands
-    profile_digest TEXT NOT NULL,     -- the table that decoded the values
-    received_ns    INTEGER NOT NULL,  -- UTC
-    UNIQUE (sender, facility, control_id)
-);
-CREATE TABLE device (
-    id       INTEGER PRIMARY KEY,
-    identity TEXT NOT NULL UNIQUE
-);
-CREATE TABLE observation ({_COLUMNS});
-CREATE TABLE apart ({_COLUMNS});
-CREATE TABLE latest (
-    apart       INTEGER NOT NULL,  -- 0: a row of observation, 1: of apart
-    device      INTEGER NOT NULL,
-    code        INTEGER NOT NULL,
-    ref_id      TEXT NOT NULL,
-    path        TEXT NOT NULL,
-    t_utc_ns    INTEGER NOT NULL,
-    row         INTEGER NOT NULL,  -- its id
-    PRIMARY KEY (apart, device, code, ref_id, path)
-) WITHOUT ROWID;
-CREATE TABLE dead_letter (
-    id          INTEGER PRIMARY KEY,
-    sha256      BLOB NOT NULL UNIQUE,
-    sender      TEXT NOT NULL,
-    facility    TEXT NOT NULL,
-    control_id  TEXT NOT NULL,
-    reason      TEXT NOT NULL,
-    received_ns INTEGER NOT NULL,      -- UTC, when it came first
-    times       INTEGER NOT NULL,      -- how often it came
-    payload     BLOB NOT NULL
-);
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO counter VALUES ('repeated', 0);
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-
-_INSERT = [f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)" for table in ("observation", "apart")]
-
-Row = tuple[str, int, str, float | None, str | None, str, str, int, str, int]
-"""An observation but for its ids: path, code, ref_id, value, text, unit, validity, flags, status, t_utc_ns."""
+Row = tuple[str, int, str, float | None, str | None, str, str, int, str, int, str]
+"""An observation but for its ids: path, code, ref_id, value, text, unit, validity, flags, status, t_utc_ns, limits."""
 
 _Latest = dict[tuple[int, int, int, str, str], tuple[int, int]]
 """(apart, device, code, ref_id, path) -> (t_utc_ns, id), as the table has it."""
@@ -117,6 +63,8 @@ class Intake:
     profile_digest: str = ""
     rows: Sequence[Row] = ()
     apart: Sequence[Row] = ()
+    more: Measured = NOTHING_MORE
+    attributes: Mapping[str, str] = field(default_factory=dict)  # of the device, reference id -> text
     refused: str = ""
 
 
@@ -142,6 +90,7 @@ class Store:
         except sqlite3.Error as fault:
             raise ConfigError(f"database cannot be used: {fault}", str(path)) from fault
         self._devices: dict[str, int] = {}
+        self._told: dict[int, dict[str, str]] = {}  # device -> attributes as stored
         self._ids = itertools.count(1 + max(self._last("observation"), self._last("apart")))
 
     def close(self) -> None:
@@ -216,7 +165,23 @@ class Store:
                 key = (apart, device, row[4], row[5], row[3])
                 if key not in latest or row[12] >= latest[key][0]:
                     latest[key] = (row[12], row[0])
+        self._put_more(intake, message, device)
         return Fate.STORED
+
+    def _put_more(self, intake: Intake, message: int, device: int) -> None:
+        """Store what a device knows beyond numerics: waves, alerts, and what it is."""
+        self._db.executemany(_WAVE, [(message, device, *astuple(wave)) for wave in intake.more.waves])
+        for alert in intake.more.alerts:
+            row = self._db.execute(_ALERT, (message, device, *astuple(alert))).lastrowid
+            text = "" if names_event(alert.ref_id) else alert.text
+            key = (device, alert.code, alert.ref_id, alert.path, text)
+            self._db.execute(_ALERT_NOW, (*key, alert.t_utc_ns, row))
+        if intake.more.life is not None:
+            self._db.execute(_LIFE, (device, *astuple(intake.more.life)))
+        if intake.attributes and self._told.get(device) != intake.attributes:
+            told = [intake.attributes.get(name, "") for name in _ATTRIBUTES]
+            self._db.execute(_DEVICE, (*told, device))
+            self._told[device] = dict(intake.attributes)
 
     def _device(self, identity: str) -> int:
         if identity not in self._devices:
@@ -242,6 +207,7 @@ class Store:
     # ---- the connection
 
     def _undo(self) -> None:
+        self._told.clear()
         self._devices.clear()  # some may have been made in the transaction
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")

@@ -5,8 +5,9 @@ Two attributes of the DBC say what is sent: GenMsgCycleTime (ms between two fram
 for whatever firmware. Values sway by SWAY around their start, each with a period and phase of its own.
 
 Deterministic: what is on the bus at a time depends on (seed, time) alone. A message has time slots, `phase + k x cycle`
-on the clock of `now`; the content of slot k is a function of seed, signal and k. Asking more or less often, or starting
-later, changes nothing of it.
+on the clock of `now`; the content of slot k is a function of seed, scene, signal and k. Asking more or less often, or
+starting later, changes nothing of it. A signal that the scene knows by its 11073 term has the number of the scene. When
+the scene measures nothing, a signal sends its number for "no value"; a message without such a number is not sent.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from cantools.database.can import Signal
 from drivers.can_signals.database import CompiledMessage, load_messages, metrics
 from gateway.core.can_frame import ERROR, pack
 from gateway.core.errors import ConfigError
+from gateway.core.profile import MetricSpec
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import COURSES, Scene
 
 CYCLE_MS = 1000  # for messages whose DBC gives no GenMsgCycleTime
 SWAY = 0.01  # amplitude as a part of the start value
@@ -54,9 +57,15 @@ class _Sway:
     constant: float | None = None
     no_value: bool = False
 
-    def raw(self, t: float) -> float:
+    spec: MetricSpec | None = None
+
+    def raw(self, t: float, scene: Scene) -> float:
         if self.constant is not None:
             return self.constant
+        if scene.still:
+            t = 0.0
+        if self.spec is not None and self.spec.id in COURSES and (number := scene.raw(self.spec, t)) is not None:
+            return number if self.signal.is_float else round(number)
         if self.hold_s:
             t -= t % self.hold_s
         value = self.start * (1 + SWAY * math.sin(2 * math.pi * (t / self.period_s + self.phase)))
@@ -69,10 +78,13 @@ class CanSignalsSimulator:
     received: bytes that came from the gateway. A listen-only gateway leaves it at 0.
     """
 
-    def __init__(self, devices: Sequence[DeviceSpec], options: Mapping[str, Any], said: Said | None = None) -> None:
+    def __init__(
+        self, devices: Sequence[DeviceSpec], options: Mapping[str, Any], scene: Scene, said: Said | None = None
+    ) -> None:
         """Plan the messages. `said` is told (object, physical value) of every signal sent. Raises: ConfigError."""
         scenario = _scenario(options)
         self._said = said
+        self._scene = scene
         self._error_every: int = scenario["error_every"]
         loaded = [(device, load_messages(device.profile, device.source)) for device in devices]
         _check_names(scenario, [message for _, messages in loaded for message in messages])
@@ -118,7 +130,7 @@ class CanSignalsSimulator:
 
     def _frame(self, t: int, number: int) -> bytes:
         message, ways = self._messages[number]
-        numbers = {way.signal.name: way.raw(t / 1e9) for way in ways}
+        numbers = {way.signal.name: way.raw(t / 1e9, self._scene) for way in ways}
         data = message.dbc.encode(numbers, scaling=False, padding=False, strict=False)
         if self._said is not None:
             mute = {way.signal.name for way in ways if way.no_value}

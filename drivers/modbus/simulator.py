@@ -28,6 +28,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInpu
 from drivers.modbus.blocks import FunctionCode
 from drivers.modbus.options import LineOptions, UnitOptions
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 from gateway.core.settings import Settings, build, setting
 
 Image = Callable[[int, int, float], int | None]
@@ -182,7 +183,7 @@ def tagged(unit: int) -> Image:
     return image
 
 
-def simulator(devices: Sequence[DeviceSpec], options: Mapping[str, Any]) -> ModbusServer:
+def simulator(devices: Sequence[DeviceSpec], options: Mapping[str, Any], scene: Scene) -> ModbusServer:
     """Return the units of a line under one scenario (see Scenario). Raises: ConfigError."""
     ignore = {f.name for f in fields(LineOptions)} - {"framing"}  # a port's options may be handed to both ends
     scenario = build(Scenario, options, lambda *keys: " ".join(keys), ignore)

@@ -20,12 +20,13 @@ from gateway.core.errors import ConfigError, DeviceError
 from gateway.core.profile import Profile
 from gateway.core.protocol import DeviceSpec
 from gateway.core.ring import RingWriter, buffer_size, format_buffer
+from gateway.core.scene import Scene
 from gateway.decode import Decoder, Statistics, decode_file, find_profile, sample_json
 from gateway.links.recorder import RecordingLink
 from gateway.port import guarded
 from gateway.record import SUFFIX, Header, RecordingWriter, read_recording, utc_text
 from gateway.service import CLOCKS, make_link, make_port
-from gateway.simulate import CanBus, Pty, TcpServer, Wire, serve
+from gateway.simulate import CanBus, Pty, TcpServer, UdpServer, Wire, serve
 
 SCRATCH_ROWS = 4096
 PtyOption = Annotated[
@@ -42,6 +43,15 @@ TcpOption = Annotated[
         min=0,
         max=65535,
         help="Be a device on the network, on this TCP port of loopback; 0: any free one.",
+    ),
+]
+UdpOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Be a device that speaks in datagrams, on this UDP port of loopback; 0: any free one.",
     ),
 ]
 CanOption = Annotated[
@@ -266,13 +276,21 @@ def _scratch_ring() -> RingWriter:
     return RingWriter(buffer)
 
 
-def wire_of(pty: Path | None, tcp: int | None, can: int | None) -> Wire:
+def wire_of(pty: Path | None, tcp: int | None, udp: int | None, can: int | None, beacon_port: int = 0) -> Wire:
     """Return the wire that the options name. Raises: ConfigError when they name two."""
-    if sum(option is not None for option in (pty, tcp, can)) > 1:
-        raise ConfigError("a device has one line", hint="give one of --pty, --tcp and --can")
+    if sum(option is not None for option in (pty, tcp, udp, can)) > 1:
+        raise ConfigError("a device has one line", hint="give one of --pty, --tcp, --udp and --can")
     if can is not None:
         return CanBus(can)
+    if udp is not None:
+        return UdpServer(udp, beacon_port)
     return TcpServer(tcp) if tcp is not None else Pty(pty)
+
+
+def _beacon_port(profile: Profile) -> int:
+    """Return the port on which gateways listen for the device's announcements; 0: it makes none."""
+    lines = profile.wiring.lines if profile.wiring else ()
+    return next((int(line["beacon_port"]) for line in lines if "beacon_port" in line), 0)
 
 
 ScenarioOption = Annotated[
@@ -299,6 +317,7 @@ def simulate(
     ],
     pty: PtyOption = None,
     tcp: TcpOption = None,
+    udp: UdpOption = None,
     can: CanOption = None,
     option: ScenarioOption = None,
     device_option: DeviceOptionList = None,
@@ -307,10 +326,12 @@ def simulate(
     """Be a device: speak the driver's protocol with made-up values.
 
     Where the device can be reached is said on standard error. A gateway that reads from it must have
-    processing_id = "T" or "D", so that nobody takes the values for those of a patient.
+    processing_id = "T" or "D", so that nobody takes the values for those of a patient. With --udp the device announces
+    itself on loopback, on the port that its profile names, until a gateway speaks to it.
 
     \b
     mdi simulate philips_intellivue -p philips/intellivue_mp --pty ./line -o hr=72
+    mdi simulate philips_intellivue -p philips/intellivue_mp --udp 24105
     mdi simulate modbus -p hettich/hettcube --tcp 1502 -o framing=tcp
     mdi simulate can_signals -p smartecla/bedside_network --can 29536
     """
@@ -318,8 +339,11 @@ def simulate(
     profiles = registry.Profiles()
     options = _options(device_option, found.device_options)
     devices = [DeviceSpec(i, _fitting(driver, name, profiles), options) for i, name in enumerate(profile)]
-    wire = wire_of(pty, tcp, can)
-    simulator = found.simulator(devices, _pairs(option))
+    wire = wire_of(pty, tcp, udp, can, _beacon_port(devices[0].profile))
+    scenario = _pairs(option)
+    if udp is not None and "transport" in found.options:  # a driver that speaks in more than one way
+        scenario.setdefault("transport", "udp")
+    simulator = found.simulator(devices, scenario, Scene())
     stop = stop_on_signals()
     with ExitStack() as stack:
         stack.enter_context(wire)

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.capture import CanOption, PtyOption, TcpOption, wire_of
+from gateway.cli.capture import CanOption, PtyOption, TcpOption, UdpOption, wire_of
 from gateway.cli.output import err, out, progress
 from gateway.cli.run import stop_on_signals
 from gateway.core.errors import LinkError
@@ -33,6 +33,7 @@ def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, a CAN log, or raw line bytes.")],
     pty: PtyOption = None,
     tcp: TcpOption = None,
+    udp: UdpOption = None,
     can: CanOption = None,
     speed: Annotated[
         float,
@@ -55,7 +56,7 @@ def replay(
     """
     records = open_capture(file)
     stop = stop_on_signals()
-    with wire_of(pty, tcp, can) as wire, progress(f"replay on {wire.where}", file.stat().st_size) as show:
+    with wire_of(pty, tcp, udp, can) as wire, progress(f"replay on {wire.where}", file.stat().st_size) as show:
         err.print(f"replaying on {wire.where}", markup=False, highlight=False)
         play = _Play(wire, _Pace(speed, baud), stop)
         play.wait_for_listener()

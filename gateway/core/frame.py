@@ -17,17 +17,21 @@ class Reading(NamedTuple):
 
     object: the protocol's id of what was measured (physio id, signal name, parameter code)
     instance: tells two of the same kind apart (label, channel); 0 = the only one
-    unit: the protocol's unit code; 0 = the profile knows the unit
-    value: the number as sent, already scaled by what the protocol itself says; NaN when there is none
+    unit: the protocol's unit code or word, a key of the profile's [units]; 0 = the profile knows the unit
+    value: the number as sent, already scaled by what the protocol itself says, NaN when there is none; a protocol that
+        names the states of an enumeration by words gives the word
     validity, flags: Validity and Flag as plain ints (IntFlag arithmetic is slow)
+    age_ns: for a value measured before it was sent (cuff, analyser result): how long before, by the device's own clock
+        at both ends, so that an offset of that clock does not matter; 0 = now
     """
 
     object: int | str
     instance: int
-    unit: int
-    value: float
+    unit: int | str
+    value: float | str
     validity: int = Validity.VLD
     flags: int = 0
+    age_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,34 @@ class Wave:
     flags: int = 0
 
 
-Payload = bytes | list[Reading] | Wave
-"""bytes: a fixed layout, its fields are in the profile. list[Reading], Wave: the protocol describes itself."""
+class Alert(NamedTuple):
+    """One alert that is active now, in the device's own words.
+
+    object: the protocol's id of the event (code, bit, text of a closed set)
+    source: the protocol's id of what it is about, as the object of a numeric Reading; 0 = not said, or the device
+    priority: 0 none (advisory, or not said), 1 low, 2 medium, 3 high
+    text: what the device shows, when it sends that; never text that a person has typed
+    flags: Flag.ALERT_INHIBITED when it is silenced or paused, TEST, DEMO
+    technical: the device says that it is about itself; only used for an event that is not in the profile
+    """
+
+    object: int | str
+    source: int | str = 0
+    priority: int = 0
+    text: str = ""
+    flags: int = 0
+    technical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """All alerts of one kind of frame that are active now: what was active before and is not in it has ended."""
+
+    active: tuple[Alert, ...]
+
+
+Payload = bytes | list[Reading] | Wave | Alerts
+"""bytes: a fixed layout, its fields are in the profile. The others: the protocol describes itself."""
 
 
 @dataclass(frozen=True, slots=True)

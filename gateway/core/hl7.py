@@ -35,18 +35,34 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gateway.core.er7 import DELIMITERS, DtmFormat, escape
+from gateway.core.er7 import escape
 from gateway.core.errors import InternalError
-from gateway.core.plan import DeviceRow, Metric, Plan
-from gateway.core.sample import NOT_FOR_CHARTING, Block, Flag, Validity
+from gateway.core.hl7_message import (
+    PCD_01,
+    DeviceIdentity,
+    Envelope,
+    Path,
+    Sender,
+    coded,
+    device_rows,
+    path_of,
+    unit_of,
+)
+from gateway.core.metric import LIMITS, Metric
+from gateway.core.plan import Plan
+from gateway.core.sample import IS_USABLE, NOT_FOR_CHARTING, Block, Flag, Validity
 
 # Terms of our own. There is no standard one: sent with code 0, as TF-2 says of terms not yet standardised.
 PROFILE_DIGEST: Final = "MDCX_PROFILE_DIGEST"  # OBX of the MDS: first 16 hex digits of the digest of the plan
 AFTER_GAP: Final = "MDCX_AFTER_GAP"  # NTE-3 below an OBR: samples of this device were lost before its time
+MODEL: Final = "67880^MDC_ATTR_ID_MODEL^MDC"  # ST, attributes of the MDS: vendor and model of the profile
+FIRMWARE: Final = "MDCX_FIRMWARE"  # what the device says of itself
+SERIAL: Final = "MDCX_SERIAL_NUMBER"
+EXPERIMENTAL: Final = "MDCX_EXPERIMENTAL"  # nobody may rely on these values, and why
+ATTRIBUTES: Final = frozenset({"MDC_ATTR_ID_MODEL", FIRMWARE, SERIAL, EXPERIMENTAL})  # of the device, not observed
+OWN_TERMS: Final = frozenset({PROFILE_DIGEST, FIRMWARE, SERIAL, EXPERIMENTAL})  # not in the nomenclature
 TIME_SYNC_CODE: Final = 68220  # MDC_TIME_SYNC_PROTOCOL
 OBS_NONCTS_CODE: Final = "69124"  # MDC_OBS_NONCTS
-
-PCD_01_OID: Final = "1.3.6.1.4.1.19376.1.6.1.1.1"
 
 OBX_8: Final = {
     Validity.VLD: "",
@@ -76,49 +92,16 @@ _METHOD = {
     "calculation": "ACALC^auto-calculation^MDC",
     "setting": "MSET^manual-setting^MDC",
 }
+_TYPES: Final = {"numeric": "NM", "enumeration": "CWE", "clock": "DTM"}  # OBX-2
 _CONTINUOUS = "69123^MDC_OBS_CTS^MDC"
 _EPISODIC = f"{OBS_NONCTS_CODE}^MDC_OBS_NONCTS^MDC"
-_DIMENSIONLESS = "262656^MDC_DIM_DIMLESS^MDC^1^1^UCUM"
-_NO_PATIENT = 'PID|||""^^^CPR&1.2.208.176.1.2&ISO^NI||^^^^^^U||||||||||||||||||||||||||Y\r'
 MAX_CACHED = 512  # rows, skeletons; a device has a handful of shapes, a fault that makes many must not fill the memory
-_KEY = struct.Struct("<HHBBBx")  # columns 24 to 31 of a SAMPLE, in the spare: is there a number
+_KEY = struct.Struct("<HHBBBx")  # columns 24 to 31 of a SAMPLE; in place of the note: is there a number
 _SHAPE_COLUMNS, _NUMBER_COLUMN = slice(24, 32), 6
 
-Path = tuple[int, ...]
 Shape = npt.NDArray[np.uint64]
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """The sending gateway (MSH, OBR-3) and the receiver.
-
-    eui64: 16 hex digits of the gateway; processing_id: P, T or D (MSH-11); accept_ack, application_ack: MSH-15 and
-    MSH-16, AL or NE; time_sync: how the clock of the gateway is kept (OBX of the MDS, 11073 MDC_TIME_SYNC_…)
-    """
-
-    application: str
-    eui64: str
-    facility: str
-    receiving_application: str
-    receiving_facility: str
-    processing_id: str = "P"
-    accept_ack: str = "AL"
-    application_ack: str = "NE"
-    time_sync: str = "532226^MDC_TIME_SYNC_NTPV4^MDC"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceIdentity:
-    """The device and where it stands. name, eui64: OBX-18; unit, room, bed, facility: PV1-3, "" where not known."""
-
-    name: str
-    eui64: str
-    unit: str = ""
-    room: str = ""
-    bed: str = ""
-    facility: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +113,7 @@ class _Row:
     after: str
     has_value: bool
     tokens: dict[float, str] | None
+    clock: bool  # the value is the offset of the device's clock; what is sent is the time that it shows
     after_gap: bool
     chartable: bool
 
@@ -139,13 +123,15 @@ class _Skeleton:
     """A group but for its OBR and its values.
 
     parts: texts with a gap between each two for a value; order: the sample that fills each gap;
-    tokens: gap -> texts of an enumeration; again: samples whose path was taken, for a further group;
+    tokens: gap -> texts of an enumeration; clocks: gaps of the device's time; again: samples whose path was taken, for
+    a further group;
     chartable: some sample is neither test nor demo
     """
 
     parts: list[str]
     order: list[int]
     tokens: list[tuple[int, dict[float, str]]]
+    clocks: list[int]
     again: list[int]
     chartable: bool
 
@@ -153,24 +139,25 @@ class _Skeleton:
 class Encoder:
     """Encodes blocks of one device under one plan. Compiled once; not for several threads at a time."""
 
-    def __init__(self, plan: Plan, sender: Sender, device: DeviceIdentity, timezone: tzinfo) -> None:
+    def __init__(self, plan: Plan, sender: Sender, device: DeviceIdentity, timezone: tzinfo, serial: str = "") -> None:
         self._metrics = plan.metrics
-        self._dtm = DtmFormat(timezone)
-        self._device_rows = {_path(row.path): _device_row(row, device) for row in plan.rows}
-        self._attributes = _attributes(plan, sender)
+        self._envelope = Envelope(sender, device, timezone, "ORU^R01^ORU_R01", PCD_01)
+        self._dtm = self._envelope.dtm
+        self._device_rows = device_rows(plan, device)
+        self._attributes = _attributes(plan, sender, serial)
         self._rows: dict[int, _Row] = {}
         self._skeletons: dict[tuple[bool, bytes], _Skeleton] = {}
-        self._processing_id = escape(sender.processing_id)
-        self._header, self._context = _header(sender), _context(sender, device)
-        self._namespace = f"^{escape(sender.application)}^{escape(sender.eui64)}^EUI-64"
+        self._limiting = np.array([bool(metric.limit_of) for metric in plan.metrics])
+        self._limits: dict[str, dict[str, str]] = {}  # path of a metric -> its alarm limits, low and high
 
     def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
         """Return the message of these samples.
 
-        block: (n,) SAMPLE, n ≥ 1, one device, numerics and enumerations, any order; control_id: MSH-10;
+        block: (n,) SAMPLE, n ≥ 1, one device, numerics, enumerations and clock, any order; control_id: MSH-10;
         now_ns: UTC, the time of the message (MSH-7). Raises: InternalError.
         """
         control_id = escape(control_id)
+        self._note_limits(block)
         body: list[str] = []
         chartable = False
         ordinal = 0
@@ -180,20 +167,13 @@ class Encoder:
                 skeleton = self._skeleton(ordinal == 0, shape)
                 chartable |= skeleton.chartable
                 ordinal += 1
-                number = f"{control_id}.{ordinal}{self._namespace}"
+                number = f"{control_id}.{ordinal}{self._envelope.namespace}"
                 body.append(f"OBR|{ordinal}|{number}|{number}|182777000^monitoring of patient^SCT|||{time}\r")
-                body.append(_filled(skeleton, values))
+                body.append(self._filled(skeleton, values, t_ns))
                 if not skeleton.again:
                     break
                 shape, values = shape[skeleton.again], [values[i] for i in skeleton.again]
-        # TF-2, MSH-11: D when the device is in demonstration or service mode.
-        processing_id = "D" if self._processing_id == "P" and not chartable else self._processing_id
-        return "".join(
-            (
-                f"{self._header}{self._dtm.text(now_ns)}||ORU^R01^ORU_R01|{control_id}|{processing_id}{self._context}",
-                *body,
-            )
-        ).encode()
+        return "".join((self._envelope.open(control_id, now_ns, chartable), *body)).encode()
 
     def _skeleton(self, first: bool, shape: Shape) -> _Skeleton:
         key = (first, shape.tobytes())
@@ -212,6 +192,7 @@ class Encoder:
         parts = [f"NTE|1|L|{AFTER_GAP}\r" if any(row.after_gap for _, row in rows.values()) else ""]
         order: list[int] = []
         tokens: list[tuple[int, dict[float, str]]] = []
+        clocks: list[int] = []
         for n, path in enumerate(sorted([*fixed, *rows]), 1):
             if path in fixed:
                 parts[-1] += f"OBX|{n}{fixed[path]}"
@@ -221,10 +202,12 @@ class Encoder:
             if row.has_value:
                 if row.tokens is not None:
                     tokens.append((len(order), row.tokens))
+                if row.clock:
+                    clocks.append(len(order))
                 order.append(i)
                 parts += ["", ""]  # the gap of the value, then the text that goes on after it
             parts[-1] += row.after
-        return _Skeleton(parts, order, tokens, again, any(row.chartable for _, row in rows.values()))
+        return _Skeleton(parts, order, tokens, clocks, again, any(row.chartable for _, row in rows.values()))
 
     def _row(self, key: int) -> _Row:
         """Compile the OBX of one (metric, validity, flags, is there a number)."""
@@ -233,24 +216,59 @@ class Encoder:
             metric, validity, flags = self._metrics[index], Validity(code), Flag(bits)
         except (IndexError, ValueError) as fault:
             raise InternalError(f"sample of metric {index}, validity {code}: {fault}") from None
-        if metric.kind not in ("numeric", "enumeration") or Flag.WAVEFORM in flags:
+        if metric.kind not in _TYPES or Flag.WAVEFORM in flags:
             raise InternalError(f"{metric.ref_id} is no numeric and no enumeration: it has a message of its own")
         if validity in _PROMISES_NUMBER and not number:
             validity = Validity.INV
         has_value = bool(number) and validity not in NUMBERLESS
         result = "X" if not has_value else "F" if validity is Validity.VLDATED else "R"
         marks = [OBX_8[validity], *(text for flag, text in OBX_8_FLAGS.items() if flag in flags)]
-        numeric = metric.kind == "numeric"
+        type_ = _TYPES[metric.kind]
+        tokens = {float(i): f"^{escape(token)}" for i, token in enumerate(metric.tokens)}
         return _Row(
-            path=_path(metric.path),
-            before=f"|{'NM' if numeric else 'CWE'}|{_coded(metric)}|{metric.path}|",
-            after=f"|{_unit(metric) if numeric else ''}||{'~'.join(filter(None, marks))}|||{result}||||||"
-            f"{_method(metric, flags)}\r",
+            path=path_of(metric.path),
+            before=f"|{type_}|{coded(metric)}|{metric.path}|",
+            after=f"|{unit_of(metric) if type_ == 'NM' else ''}|{_range(self._limits.get(metric.path, {}))}|"
+            f"{'~'.join(filter(None, marks))}|||{result}||||||{_method(metric, flags)}\r",
             has_value=has_value,
-            tokens=None if numeric else {float(i): f"^{escape(token)}" for i, token in enumerate(metric.tokens)},
+            tokens=tokens if type_ == "CWE" else None,
+            clock=type_ == "DTM",
             after_gap=Flag.AFTER_GAP in flags,
             chartable=not flags & NOT_FOR_CHARTING,
         )
+
+    def _filled(self, skeleton: _Skeleton, values: list[float], t_ns: int) -> str:
+        """Put the values in: the shortest decimal that reads back as the same double, without exponent."""
+        chosen = [values[i] for i in skeleton.order]
+        texts = [
+            text[:-2] if text[-2:] == ".0" else text if "e" not in text else f"{Decimal(text):f}"
+            for text in map(repr, chosen)
+        ]
+        for gap, tokens in skeleton.tokens:
+            try:
+                texts[gap] = tokens[chosen[gap]]
+            except KeyError:
+                raise InternalError(f"value {chosen[gap]} has no token among {list(tokens.values())}") from None
+        for gap in skeleton.clocks:
+            texts[gap] = self._dtm.text(t_ns + round(chosen[gap] * 1e9))
+        parts = skeleton.parts.copy()
+        parts[1::2] = texts
+        return "".join(parts)
+
+    def _note_limits(self, block: Block) -> None:
+        """Keep the newest alarm limits: they stand in OBX-7 of what they limit, in this message already."""
+        if len(block) and int(block["metric"].max()) >= len(self._metrics):
+            raise InternalError(f"sample of metric {int(block['metric'].max())}, and the plan has {len(self._metrics)}")
+        changed = False
+        for row in block[self._limiting[block["metric"]]]:
+            metric = self._metrics[row["metric"]]
+            limits = self._limits.setdefault(metric.limit_of, {})
+            text = f"{Decimal(repr(float(row['value']))):f}".removesuffix(".0") if IS_USABLE[row["validity"]] else ""
+            changed |= limits.get(LIMITS[metric.ref_id], "") != text
+            limits[LIMITS[metric.ref_id]] = text
+        if changed:  # seldom: somebody has turned a knob
+            self._rows.clear()
+            self._skeletons.clear()
 
 
 def _instants(block: Block) -> Iterator[tuple[int, Shape, list[float]]]:
@@ -267,27 +285,11 @@ def _instants(block: Block) -> Iterator[tuple[int, Shape, list[float]]]:
         cuts[1:1] = (np.flatnonzero(times[1:] != times[:-1]) + 1).tolist()
     values = block["value"]
     columns = np.ascontiguousarray(block).view(np.uint8).reshape(-1, block.itemsize)[:, _SHAPE_COLUMNS].copy()
+    columns[:, _NUMBER_COLUMN:] = 0  # a note says nothing here
     columns[:, _NUMBER_COLUMN] = np.isfinite(values)
     shapes, numbers = columns.view("<u8").reshape(-1), values.tolist()
     for start, end in pairwise(cuts):
         yield int(times[start]), shapes[start:end], numbers[start:end]
-
-
-def _filled(skeleton: _Skeleton, values: list[float]) -> str:
-    """Put the values in: the shortest decimal that reads back as the same double, without exponent."""
-    chosen = [values[i] for i in skeleton.order]
-    texts = [
-        text[:-2] if text[-2:] == ".0" else text if "e" not in text else f"{Decimal(text):f}"
-        for text in map(repr, chosen)
-    ]
-    for gap, tokens in skeleton.tokens:
-        try:
-            texts[gap] = tokens[chosen[gap]]
-        except KeyError:
-            raise InternalError(f"value {chosen[gap]} has no token among {list(tokens.values())}") from None
-    parts = skeleton.parts.copy()
-    parts[1::2] = texts
-    return "".join(parts)
 
 
 def _keep(cache: dict[K, V], key: K, value: V) -> V:
@@ -297,24 +299,15 @@ def _keep(cache: dict[K, V], key: K, value: V) -> V:
     return value
 
 
-def _path(text: str) -> Path:
-    return tuple(map(int, text.split(".")))
-
-
 def _parents(paths: Iterable[Path]) -> set[Path]:
     """Return the device rows above these metrics: MDS, VMD and channel of each."""
     return {path[:level] + (0,) * (4 - level) for path in paths for level in (1, 2, 3)}
 
 
-def _coded(row: Metric | DeviceRow) -> str:
-    return f"{row.code}^{escape(row.ref_id)}^MDC"
-
-
-def _unit(metric: Metric) -> str:
-    unit = metric.unit
-    if unit is None:
-        return _DIMENSIONLESS
-    return f"{unit.code}^{escape(unit.ref_id)}^MDC^{escape(unit.ucum)}^{escape(unit.ucum)}^UCUM"
+def _range(limits: dict[str, str]) -> str:
+    """Return OBX-7: both alarm limits, or the one that is set."""
+    low, high = limits.get("low", ""), limits.get("high", "")
+    return f"{low}-{high}" if low and high else f"<{high}" if high else f">{low}" if low else ""
 
 
 def _method(metric: Metric, flags: Flag) -> str:
@@ -327,33 +320,14 @@ def _method(metric: Metric, flags: Flag) -> str:
     return "~".join(repetitions)
 
 
-def _device_row(row: DeviceRow, device: DeviceIdentity) -> str:
-    """Return a row of the containment tree but for its OBX-1; the MDS carries the identity of the device (OBX-18)."""
-    text = f"||{_coded(row)}|{row.path}|||||||X"
-    if row.path.endswith(".0.0.0"):
-        text += f"|||||||{escape(device.name)}^^{escape(device.eui64)}^EUI-64"
-    return text + "\r"
-
-
-def _attributes(plan: Plan, sender: Sender) -> dict[Path, str]:
+def _attributes(plan: Plan, sender: Sender, serial: str) -> dict[Path, str]:
     """Return the attributes of the MDS; they hold for the whole message and stand in its first group."""
-    sync = f"{TIME_SYNC_CODE}^MDC_TIME_SYNC_PROTOCOL^MDC|1.0.0.1|{sender.time_sync}"
-    digest = f"0^{PROFILE_DIGEST}^MDC|1.0.0.2|{plan.digest.hex()[:16]}"
-    return {(1, 0, 0, 1): f"|CWE|{sync}||||||R\r", (1, 0, 0, 2): f"|ST|{digest}||||||R\r"}
-
-
-def _header(sender: Sender) -> str:
-    """Return MSH up to MSH-7."""
-    return (
-        f"MSH{DELIMITERS}|{escape(sender.application)}^{escape(sender.eui64)}^EUI-64|{escape(sender.facility)}|"
-        f"{escape(sender.receiving_application)}|{escape(sender.receiving_facility)}|"
-    )
-
-
-def _context(sender: Sender, device: DeviceIdentity) -> str:
-    """Return what follows MSH-11: the rest of MSH, PID, PV1."""
-    place = "^".join(map(escape, (device.unit, device.room, device.bed, device.facility))).rstrip("^")
-    return (
-        f"|2.6|||{escape(sender.accept_ack)}|{escape(sender.application_ack)}|DNK|UNICODE UTF-8|da^Danish^ISO639||"
-        f"IHE_PCD_001^IHE PCD^{PCD_01_OID}^ISO\r{_NO_PATIENT}PV1||U|{place}\r"
-    )
+    texts = [
+        f"0^{PROFILE_DIGEST}^MDC|1.0.0.2|{plan.digest.hex()[:16]}",
+        f"{MODEL}|1.0.0.3|{escape(plan.model)}",
+        *([f"0^{FIRMWARE}^MDC|1.0.0.4|{escape(plan.firmware)}"] if plan.firmware else []),
+        *([f"0^{SERIAL}^MDC|1.0.0.5|{escape(serial)}"] if serial else []),
+        *([f"0^{EXPERIMENTAL}^MDC|1.0.0.6|{escape(plan.experimental)}"] if plan.experimental else []),
+    ]
+    sync = f"|CWE|{TIME_SYNC_CODE}^MDC_TIME_SYNC_PROTOCOL^MDC|1.0.0.1|{sender.time_sync}||||||R\r"
+    return {(1, 0, 0, 1): sync} | {path_of(text.split("|")[1]): f"|ST|{text}||||||R\r" for text in texts}

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from gateway.core.er7 import instant, split
-from gateway.core.hl7 import PCD_01_OID, PROFILE_DIGEST
+from gateway.core.hl7 import OWN_TERMS
+from gateway.core.hl7_message import PCD_01_OID
 from gateway.core.hl7_obx import DATA_TYPE, REQUIRED, SEQUENCE, TABLE_VALUE
 from gateway.core.hl7_parse import Finding, Group, Header, Observation, Oru, parse_oru
 from gateway.core.nomenclature import Nomenclature, Term
@@ -140,7 +141,7 @@ def _meaning(
     nomenclature: Nomenclature, type_: str, code: int, ref_id: str, unit_code: int, unit_ref_id: str, ucum: str
 ) -> tuple[Fault, ...]:
     """Compare term and unit of an OBX with the nomenclature."""
-    if not ref_id or ref_id == PROFILE_DIGEST:  # the reader has said it; a term of the encoder
+    if not ref_id or ref_id in OWN_TERMS:  # the reader has said it; a term of the encoder
         return ()
     faults: list[Fault] = []
     term = _term(nomenclature, code, ref_id, faults)

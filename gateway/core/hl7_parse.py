@@ -59,6 +59,7 @@ class Observation(NamedTuple):
     unit_code: int
     unit_ref_id: str
     ucum: str
+    limits: str  # OBX-7: alarm limits set on the device
     validity: Validity
     flags: int  # Flag
     status: str  # OBX-11
@@ -71,7 +72,9 @@ class Group:
 
     id: str  # OBR-3
     time: str  # OBR-7
+    code: int = 0  # OBR-4: 69121 for waveforms, 196616 for alerts
     t_ns: int | None = None
+    end_ns: int | None = None  # OBR-8
     after_gap: bool = False  # samples of the device were lost before this time
     rows: list[Observation] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
@@ -119,6 +122,7 @@ class Oru:
     device: Mds | None = None
     profile_digest: str = ""  # the plan that decoded the values (16 hex digits)
     time_sync: str = ""  # how the sender keeps its clock, reference id
+    attributes: dict[str, str] = field(default_factory=dict)  # of the device: model, firmware, serial number
     groups: list[Group] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -183,16 +187,17 @@ class _Reader:
         self.oru.location = (unit, room, bed, facility)
 
     def obr(self, segment: str) -> None:
-        fields = split(segment, "|", 8)
-        self.group = group = Group(fields[3], fields[7])
+        fields = split(segment, "|", 9)
+        code = split(fields[4], "^", 1)[0]
+        self.group = group = Group(fields[3], fields[7], int(code) if code.isdecimal() and len(code) <= 10 else 0)
         self.oru.groups.append(group)
         if not fields[4]:
             self.find("OBR", 4, REQUIRED, "OBR-4 is empty: what was observed")
-        if group.time:
+        for at, text, name in ((7, group.time, "t_ns"), (8, fields[8], "end_ns")):
             try:
-                group.t_ns = instant(group.time)
+                setattr(group, name, instant(text) if text else None)
             except ValueError as fault:
-                self.find("OBR", 7, DATA_TYPE, str(fault))
+                self.find("OBR", at, DATA_TYPE, str(fault))
 
     def nte(self, segment: str) -> None:
         if self.group is not None and not self.group.rows and split(segment, "|", 4)[3] == AFTER_GAP:
@@ -203,7 +208,7 @@ class _Reader:
         if group is None:
             self.find("OBX", 0, SEQUENCE, "an OBX before the first OBR belongs to no time")
             return
-        _, set_id, type_, identifier, path, text, unit, _, marks, *more = split(segment, "|", 19)
+        _, set_id, type_, identifier, path, text, unit, limits, marks, *more = split(segment, "|", 19)
         _, _, status, _, _, time, _, _, method, equipment = more  # OBX-9 to 18
         said = kind(type_, identifier, path, unit, marks, status, method, bool(text))
         for fault in said.faults:
@@ -225,6 +230,7 @@ class _Reader:
             said.unit_code,
             said.unit_ref_id,
             said.ucum,
+            limits,
             validity,
             said.flags | Flag.AFTER_GAP.value if group.after_gap else said.flags,
             status,
@@ -278,6 +284,8 @@ class _Reader:
         """Take a row that says something of the device."""
         if role == "digest":
             self.oru.profile_digest = row.text
+        elif role == "attribute":
+            self.oru.attributes[row.ref_id] = str(row.value or "")
         elif role == "time sync":
             self.oru.time_sync = str(row.value or "")
         elif role == "mds":

@@ -58,6 +58,9 @@ class Sink(Protocol):
     def send(self, message: Message) -> None:
         """Hand over one message. Calling it again with the same message is a resend of the same bytes."""
 
+    def expiry_s(self, topic: str) -> float:
+        """Return after how many seconds nobody wants a message of this topic any more; 0 = never."""
+
     def outcomes(self) -> list[Outcome]:
         """Return and forget what the receiver has said since the last call."""
 

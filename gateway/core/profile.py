@@ -6,6 +6,8 @@ A profile is one TOML file, `firmware_profiles/<vendor>/<model>.toml`:
     [firmware]  ranges: list of {min, max}; a device outside them is refused
     [units]     the protocol's unit codes -> UCUM or MDC_DIM_ name (only where the device sends units)
     [driver]    what the driver itself wants to know (register blocks, DBC file …), given to it untouched
+    [transmit]  allow = what may ever be written to the device, as patterns; without it nothing may
+    [wiring]    connector, cable, menu, lines: how the device is connected, and the settings of its line
     [[channel]] path "1.2.1", vmd, chan, frame; `metric` = a list, one inline table to a line
     [[since]]   firmware = "L.00": channels that are added, or replace those of the same path, from there on
 
@@ -25,74 +27,27 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from gateway.core.errors import ProfileError
+from gateway.core.profile_keys import (
+    BOUNDS,
+    CHANNEL_KEYS,
+    CHOICES,
+    FIRMWARE_KEYS,
+    MAX_TEXT,
+    METRIC_KEYS,
+    NUMBER,
+    PROFILE_KEYS,
+    RANGE_KEYS,
+    RAW_TYPES,
+    SECTIONS,
+    SINCE_KEYS,
+    TRANSMIT_KEYS,
+    VERIFIED,
+    WIRING_KEYS,
+    Keys,
+    Number,
+)
 from gateway.core.toml_lines import Path, line_of, load
-
-MAX_TEXT = 512 * 1024  # a profile is a table, not a program: larger is refused (design: size caps)
-VERIFIED = ("capture", "simulator", "paper")
-KINDS = ("numeric", "waveform", "enumeration", "alert")
-CATEGORIES = ("measurement", "calculation", "setting")
-RAW_TYPES = ("u8", "i8", "u16", "i16", "u32", "i32", "f32", "u64", "i64", "f64", "bit")
-
-Number = int | float
-_NUMBER: tuple[type, ...] = (int, float)
-Keys = Mapping[str, tuple[tuple[type, ...], bool, str]]
-"""key: (types, required, meaning). One table for checking, for the docs and for "did you mean"."""
-
-METRIC_KEYS: Keys = {
-    "n": ((int,), True, "number inside its channel: the last number of OBX-4"),
-    "id": ((str,), True, "11073 reference id (MDC_…), or MDCX_… when there is no standard term"),
-    "unit": ((str,), False, "unit of the value as stored and sent: UCUM text or MDC_DIM_…; none for enumerations"),
-    "kind": ((str,), False, "numeric (default), waveform, enumeration or alert"),
-    "category": ((str,), False, "measurement (default), calculation or setting"),
-    "episodic": ((bool,), False, "true when it is measured now and then (cuff, bolus), not continuously"),
-    "frame": ((str,), False, "frame kind that carries it; default: the channel's"),
-    "object": ((int, str), False, "self-describing protocols: the protocol's id of the value"),
-    "instance": ((int,), False, "self-describing protocols: tells two of one object apart (label); default any"),
-    "at": ((int,), False, "fixed layouts: byte offset in the frame"),
-    "type": ((str,), False, "fixed layouts: raw type: " + " ".join(RAW_TYPES)),
-    "order": ((str,), False, "fixed layouts: byte order as ABCD, CDAB, BADC, DCBA …; default big-endian"),
-    "bit": ((int,), False, "type bit: number of the bit in the big-endian u16 at `at`, 0 = lowest"),
-    "scale": (_NUMBER, False, "physical = raw x scale + offset; default 1"),
-    "offset": (_NUMBER, False, "physical = raw x scale + offset; default 0"),
-    "raw_unit": ((str,), False, "unit after scale and offset, when it differs from `unit`: converted"),
-    "raw_invalid": ((list,), False, "raw codes that mean: no value"),
-    "range": ((list,), False, "[low, high] the device can mean, in `unit`; outside: flagged, never changed"),
-    "values": ((list,), False, "enumeration: the list of [raw number, token]"),
-    "source": ((str,), False, "where this row comes from, when not the profile's source"),
-}
-CHANNEL_KEYS: Keys = {
-    "path": ((str,), True, "containment MDS.VMD.CHAN, for example 1.2.1"),
-    "vmd": ((str,), True, "11073 reference id of the VMD row"),
-    "chan": ((str,), True, "11073 reference id of the channel row"),
-    "frame": ((str,), False, "frame kind of its metrics"),
-    "source": ((str,), False, "where its rows come from"),
-    "metric": ((list,), True, "the metrics, one inline table to a line"),
-}
-PROFILE_KEYS: Keys = {
-    "vendor": ((str,), True, "maker of the device"),
-    "model": ((str,), True, "model or family"),
-    "driver": ((str,), True, "driver that finds the frames"),
-    "source": ((str,), True, "manual, section, or capture that the table comes from"),
-    "verified": ((str,), True, "capture, simulator or paper"),
-    "device": ((str,), True, "11073 reference id of the MDS row"),
-    "files": ((list,), False, "data files beside the profile that the driver reads (DBC, EDS)"),
-    "note": ((str,), False, "what a biomedical engineer should know"),
-}
-SECTIONS: Mapping[str, type] = {
-    "profile": dict,
-    "firmware": dict,
-    "units": dict,
-    "driver": dict,
-    "channel": list,
-    "since": list,
-}
-_FIRMWARE_KEYS: Keys = {"ranges": ((list,), True, 'list of { min = "A.00", max = "M.99" }')}
-_RANGE_KEYS: Keys = {"min": ((str,), False, "first firmware"), "max": ((str,), False, "last firmware")}
-_SINCE_KEYS: Keys = {
-    "firmware": ((str,), True, "first firmware that has these channels"),
-    "channel": ((list,), True, "the channels added or replaced"),
-}
-_BOUNDS = {"n": (1, 65535), "at": (0, 65535), "bit": (0, 15)}  # of METRIC_KEYS; a bit is one of a u16
+from gateway.core.transmit import pattern_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +73,12 @@ class MetricSpec:
     raw_unit: str = ""
     raw_invalid: tuple[Number, ...] = ()
     range: tuple[Number, Number] | None = None
-    values: tuple[tuple[int, str], ...] = ()
+    values: tuple[tuple[int | str, str], ...] = ()
+    limit_of: str = ""
+    alert: str = ""
+    of: str = ""
+    text: str = ""
+    priority: int = 0
     source: str = ""
 
 
@@ -150,9 +110,22 @@ class FirmwareRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Wiring:
+    """How the device is connected. lines: link settings ("kind", "baud", "parity" …), the usual ones first."""
+
+    connector: str
+    cable: str
+    lines: tuple[Mapping[str, Any], ...]
+    source: str
+    menu: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """One model. `id` is "vendor/model", the path without .toml; `files` are the texts of its data files.
 
+    transmit: patterns of what may be written to the device (gateway.core.transmit); none: nothing may
+    experimental: why nobody may rely on it yet; "" = it is not
     lines: where in the file stands ("profile", key), ("units", wire code), and the firmware of ("since", block number)
     """
 
@@ -165,12 +138,15 @@ class Profile:
     verified: str
     device: str
     firmware: tuple[FirmwareRange, ...]
-    units: Mapping[int, str]
+    units: Mapping[int | str, str]
     driver_table: Mapping[str, Any]
     channels: tuple[ChannelSpec, ...]
     since: tuple[tuple[str, tuple[ChannelSpec, ...]], ...]
     files: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    experimental: str = ""
+    transmit: tuple[str, ...] = ()
+    wiring: Wiring | None = None
     lines: Mapping[Path, str] = field(default_factory=dict)
 
     def accepts(self, firmware: str) -> bool:
@@ -243,6 +219,8 @@ class _Reader:
             firmware=self.firmware(doc.get("firmware", {})),
             units=self.units(doc.get("units", {})),
             driver_table=doc.get("driver", {}),
+            transmit=self.transmit(doc.get("transmit", {})),
+            wiring=self.wiring(doc.get("wiring", {})),
             channels=self.channels(doc["channel"], ("channel",)),
             since=tuple(self.since(i, block) for i, block in enumerate(doc.get("since", []))),
             files=self.files(head.pop("files", []), files),
@@ -291,22 +269,39 @@ class _Reader:
         if not table:
             return ()
         ranges = []
-        for i, item in enumerate(self.table(table, _FIRMWARE_KEYS, ("firmware",))["ranges"]):
+        for i, item in enumerate(self.table(table, FIRMWARE_KEYS, ("firmware",))["ranges"]):
             path = ("firmware", "ranges", i)
-            ends = self.table(item, _RANGE_KEYS, path)
+            ends = self.table(item, RANGE_KEYS, path)
             ranges.append(FirmwareRange(ends.get("min", ""), ends.get("max", ""), self.where(path)))
         return tuple(ranges)
 
-    def units(self, table: Mapping[str, Any]) -> dict[int, str]:
-        units: dict[int, str] = {}
+    def transmit(self, table: Mapping[str, Any]) -> tuple[str, ...]:
+        if not table:
+            return ()
+        patterns = self.table(table, TRANSMIT_KEYS, ("transmit",))["allow"]
+        for i, pattern in enumerate(patterns):
+            if not isinstance(pattern, str) or (fault := pattern_fault(pattern)):
+                what = fault if isinstance(pattern, str) else "is no text"
+                self.fail(f"pattern {pattern!r} {what}", ("transmit", "allow", i), r"write '\x02SNDA\r'")
+        return tuple(patterns)
+
+    def wiring(self, table: Mapping[str, Any]) -> Wiring | None:
+        if not table:
+            return None
+        found = self.table(table, WIRING_KEYS, ("wiring",))
+        if not found["lines"] or not all(isinstance(line, dict) and "kind" in line for line in found["lines"]):
+            hint = 'write lines = [{ kind = "serial", baud = 9600 }]'
+            self.fail("lines must be a list of link settings", ("wiring", "lines"), hint)
+        return Wiring(**{**found, "lines": tuple(found["lines"])})
+
+    def units(self, table: Mapping[str, Any]) -> dict[int | str, str]:
+        """Read the wire's unit codes; a code that is no number is a word of the device (lb, mmol/L)."""
+        units: dict[int | str, str] = {}
         for key, value in table.items():
             path = ("units", key)
             if not isinstance(value, str):
                 self.fail(f"unit {value!r} is no text", path, 'write "0x0AA0" = "/min"')
-            try:
-                code = int(key, 0)
-            except ValueError:
-                self.fail(f"unit code {key!r} is no number", path, 'write "0x0AA0" = "/min"')
+            code = int(key, 0) if re.fullmatch(r"0x[0-9A-Fa-f]+|[0-9]+", key) else key
             if code in units:
                 self.fail(f"unit code {key} stands twice", path, "one line for one code")
             units[code] = value
@@ -315,7 +310,7 @@ class _Reader:
 
     def since(self, index: int, block: Any) -> tuple[str, tuple[ChannelSpec, ...]]:
         path = ("since", index)
-        table = self.table(block, _SINCE_KEYS, path)
+        table = self.table(block, SINCE_KEYS, path)
         self.lines[path] = self.where((*path, "firmware"))
         return table["firmware"], self.channels(table["channel"], (*path, "channel"))
 
@@ -345,10 +340,10 @@ class _Reader:
             self.fail("exactly one of object and at is needed", path, "object: self-describing; at: fixed layout")
         if "at" in table and "type" not in table:
             self.fail("type is missing", path, "a value at an offset needs its raw type: " + " ".join(RAW_TYPES))
-        for key, allowed in (("kind", KINDS), ("category", CATEGORIES), ("type", RAW_TYPES)):
+        for key, allowed in CHOICES:
             if key in table:
                 self.choice(table[key], allowed, (*path, key))
-        for key, (low, high) in _BOUNDS.items():
+        for key, (low, high) in BOUNDS.items():
             if key in table and not low <= table[key] <= high:
                 self.fail(f"{key} = {table[key]} is not possible", (*path, key), f"{low} to {high}")
         self.lists(table, path)
@@ -368,9 +363,9 @@ class _Reader:
                 self.fail("range must be [low, high]", (*path, "range"), "two numbers in the metric's unit")
             table["range"] = (limits[0], limits[1])
         if values is not None:
-            if not all(isinstance(v, list) and list(map(type, v)) == [int, str] for v in values):
+            if not all(isinstance(v, list) and list(map(type, v)) in ([int, str], [str, str]) for v in values):
                 hint = 'write [[0, "closed"], [1, "open"]]'
-                self.fail("values must be a list of [raw number, token]", (*path, "values"), hint)
+                self.fail("values must be a list of [raw number or word, token]", (*path, "values"), hint)
             table["values"] = tuple((raw, token) for raw, token in values)
         if invalid is not None:
             if not all(map(_is_number, invalid)):
@@ -379,7 +374,7 @@ class _Reader:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, _NUMBER) and not isinstance(value, bool)
+    return isinstance(value, NUMBER) and not isinstance(value, bool)
 
 
 def _did_you_mean(word: str, known: Keys) -> str:

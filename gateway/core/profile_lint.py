@@ -16,7 +16,9 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
+from gateway.core.alert import CATCH_ALL
 from gateway.core.errors import ProfileError
+from gateway.core.metric import LIMITS
 from gateway.core.nomenclature import PRIVATE_PREFIX, Nomenclature, Term, Unit
 from gateway.core.profile import ChannelSpec, FirmwareRange, MetricSpec, Profile, firmware_key
 from gateway.core.units import parse_ucum, same_dimension
@@ -29,13 +31,17 @@ _TERM_KINDS = {
     "waveform": ("metric",),
     "enumeration": ("metric", "attr"),
     "alert": ("event",),
+    "clock": ("attr",),
 }
 # kind of metric -> keys that decide nothing there; a row that carries one was meant to do something else
+_NUMBER_KEYS = ("unit", "raw_unit", "scale", "offset", "range")
+_ALERT_KEYS = ("alert", "of", "text", "priority")
 _MEANINGLESS = {
-    "numeric": ("values",),
-    "waveform": ("values",),
-    "enumeration": ("unit", "raw_unit", "scale", "offset", "range"),
-    "alert": ("unit", "raw_unit", "scale", "offset", "range", "values"),
+    "numeric": ("values", *_ALERT_KEYS),
+    "waveform": ("values", "limit_of", *_ALERT_KEYS),
+    "enumeration": (*_NUMBER_KEYS, "limit_of", *_ALERT_KEYS),
+    "alert": (*_NUMBER_KEYS, "values", "limit_of"),
+    "clock": (*_NUMBER_KEYS, "values", "limit_of", *_ALERT_KEYS),
 }
 _BITS = {"u8": 8, "i8": 8, "u16": 16, "i16": 16, "u32": 32, "i32": 32, "u64": 64, "i64": 64, "f32": 32, "f64": 64}
 _BITS["bit"] = 16  # the u16 that holds it
@@ -69,6 +75,7 @@ def lint(profile: Profile, nomenclature: Nomenclature, frames: tuple[str, ...] |
             found += _metric(profile, spec, nomenclature, frames)
     for channels in _variants(profile):
         found += _paths(channels)
+        found += _references(channels)
         found += _overlaps(channels)
     return sorted(dict.fromkeys(found), key=lambda finding: (_line(finding.where), finding.what))
 
@@ -172,6 +179,10 @@ def _metric(profile: Profile, spec: MetricSpec, nomenclature: Nomenclature, fram
         yield from _numbers(spec)
     if spec.kind == "enumeration":
         yield from _values(spec)
+    if spec.kind == "alert" and not spec.alert:
+        yield Finding(spec.where, f"{spec.id} does not say what kind of alert it is", 'alert = "physiological"')
+    if bool(spec.limit_of) != (spec.id in LIMITS):
+        yield Finding(spec.where, f"limit_of and {spec.id} do not fit", "a limit is " + " or ".join(LIMITS))
     yield from _raw(spec)
 
 
@@ -190,7 +201,7 @@ def _unit(spec: MetricSpec, term: Term | None, nomenclature: Nomenclature) -> Fi
     except KeyError:
         yield Finding(spec.where, f"unit {spec.unit!r} is not known", "use a UCUM text or an MDC_DIM_ id of units.csv")
         return
-    if term is not None and not nomenclature.fits(term, unit):
+    if term is not None and not spec.limit_of and not nomenclature.fits(term, unit):
         yield Finding(spec.where, f"unit {spec.unit} does not fit {spec.id}", f"use {usual}, or another term")
     if not spec.raw_unit:
         return
@@ -248,7 +259,9 @@ def _raw(spec: MetricSpec) -> Findings:
         yield Finding(spec.where, f"order {spec.order!r} does not fit {spec.type}", f"a permutation of {letters}")
     low, high = _limits(spec.type)
     for raw in (*spec.raw_invalid, *(raw for raw, _ in spec.values)):
-        if not low <= raw <= high or (spec.type not in ("f32", "f64") and raw != int(raw)):
+        if isinstance(raw, str):
+            yield Finding(spec.where, f"{raw!r} is a word, and {spec.type} is a number", "write the raw number")
+        elif not low <= raw <= high or (spec.type not in ("f32", "f64") and raw != int(raw)):
             hint = f"raw numbers are {low} to {high}, before scale and offset"
             yield Finding(spec.where, f"raw {raw} can never come as {spec.type}", hint)
 
@@ -276,6 +289,20 @@ def _paths(channels: tuple[ChannelSpec, ...]) -> Findings:
             yield Finding(channel.where, what, f"one term for one path; the other is {first.where}")
     specs = (spec for channel in channels for spec in channel.metrics)
     yield from _twice(specs, lambda spec: (spec.path,), "{row} stands on the path of {first}", "give it another n")
+
+
+def _references(channels: tuple[ChannelSpec, ...]) -> Findings:
+    """Look at rows that name other rows, and for the row that takes the alerts which no other row names."""
+    specs = {spec.path: spec for channel in channels for spec in channel.metrics}
+    for spec in specs.values():
+        for key in ("limit_of", "of"):
+            path = getattr(spec, key)
+            if path and (path not in specs or specs[path].kind not in ("numeric", "enumeration")):
+                yield Finding(spec.where, f"{key} = {path!r} is no metric here", "name the path of a metric: 1.2.1.1")
+    alerts = [spec for spec in specs.values() if spec.kind == "alert"]
+    if alerts and not any(spec.object == CATCH_ALL for spec in alerts):
+        hint = f'{{ n = …, id = "MDC_EVT_ALARM", kind = "alert", object = "{CATCH_ALL}", alert = "technical" }}'
+        yield Finding(alerts[0].where, "an alert that is not listed here would be dropped", f"add {hint}")
 
 
 def _overlaps(channels: tuple[ChannelSpec, ...]) -> Findings:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gateway.core.frame import Event
 from gateway.core.profile import Profile
+from gateway.core.scene import Scene
 
 
 class DeviceProtocol(Protocol):
@@ -80,19 +81,22 @@ class Driver:
     """What the registry knows of a driver.
 
     protocol: devices, port options -> DeviceProtocol; raises ConfigError or ProfileError, never later
-    simulator: devices, scenario options -> Simulator
+    simulator: devices, scenario options, scene -> Simulator; what it measures comes from the scene
     links: kinds of link it can run on, the first is the usual one
     options: port options of mdi_config.toml it understands: name -> (type, default, one sentence)
     device_options: the same for one device of the line
     frames: frame kinds it emits; a profile may read no other ("*" = the profile names them)
     faults: closed set of Fault.reason, each with one sentence on what a person can do
+    undetected_flips: largest share of the single bit flips of a conversation that change a value and are not seen;
+        0 where a checksum covers every value (measured by the exam, told in the README)
     """
 
     name: str
     protocol: Callable[[Sequence[DeviceSpec], Mapping[str, Any]], DeviceProtocol]
-    simulator: Callable[[Sequence[DeviceSpec], Mapping[str, Any]], Simulator]
+    simulator: Callable[[Sequence[DeviceSpec], Mapping[str, Any], Scene], Simulator]
     links: tuple[str, ...]
     frames: tuple[str, ...]
     faults: Mapping[str, str]
     options: Mapping[str, tuple[type, Any, str]] = field(default_factory=dict)
     device_options: Mapping[str, tuple[type, Any, str]] = field(default_factory=dict)
+    undetected_flips: float = 0.0

@@ -5,8 +5,9 @@
       64     head u64: slots published · next_seq u64 · dropped rows u64 ·        the writer (the port)
              dropped blocks u64 · plans u64 · first_seq u64 (set when made)
       128    tail u64: slots released · torn u64                                  the reader (the forwarder)
-      256    plan table: 15 entries of 256 bytes {digest 32, profile id, firmware} the writer
-    page 1…  slots of 32 bytes: a block is one header slot and then its rows
+      256    plan table: 15 entries of 256 bytes {digest 32, profile id, firmware, serial} the writer
+    64 KiB   notes: 512 entries of 128 bytes, text in UTF-8; how many there are says word 14     the writer
+    then     slots of 32 bytes: a block is one header slot and then its rows
 
     block header  [pos u64][n u32][plan u16][spare u16][crc u32][spare 12]
 
@@ -36,13 +37,16 @@ import numpy as np
 from fastcrc import crc32
 
 from gateway.core.errors import InternalError
+from gateway.core.notes import MAX_NOTES, cut
 from gateway.core.sample import SAMPLE, Block, Flag
 
 MAGIC = b"MDIRING1"
-FORMAT = 1
+FORMAT = 2
 PAGE = 4096
 SLOT = SAMPLE.itemsize
 PLANS = 15
+_NOTE = 128  # bytes of one note
+FIRST_SLOT = PAGE + MAX_NOTES * _NOTE  # where the slots begin
 TORN_TRIES = 200  # looks at one block before it counts as damaged; a store becomes visible within microseconds
 INCARNATION_BITS = 24  # top bits of a sequence number: which making of the ring it belongs to
 SEQ_BITS = 64 - INCARNATION_BITS  # 2^40 samples are 34 years at 1,000 a second
@@ -52,9 +56,9 @@ _BLOCK = struct.Struct("<QIHHI12x")  # pos, n, plan, spare, crc: one slot
 # The CRC starts from position, length and plan, so it covers them too. The salts (odd, from the golden ratio and from
 # MurmurHash3's finalizer) keep different headers from starting alike.
 _N_SALT, _PLAN_SALT = 0x9E3779B1, 0x85EBCA6B
-_PLAN = struct.Struct("<32s128s64s32x")
+_PLAN = struct.Struct("<32s128s64s32s")
 # Indexes into the header seen as u64 words
-_HEAD, _NEXT_SEQ, _DROPPED, _DROPPED_BLOCKS, _PLANS, _FIRST_SEQ = 8, 9, 10, 11, 12, 13
+_HEAD, _NEXT_SEQ, _DROPPED, _DROPPED_BLOCKS, _PLANS, _FIRST_SEQ, _NOTES = 8, 9, 10, 11, 12, 13, 14
 _TAIL, _TORN = 16, 17
 _PLAN_TABLE = 256
 
@@ -64,11 +68,12 @@ _checksum = crc32.iscsi
 
 @dataclass(frozen=True, slots=True)
 class PlanName:
-    """Which plan made the rows of a block: the reader must be able to compile the same digest."""
+    """Which plan made the rows of a block: the reader must be able to compile the same digest; and which device."""
 
     digest: bytes
     profile_id: str
     firmware: str
+    serial: str = ""
 
 
 class RingBlock(NamedTuple):
@@ -83,7 +88,7 @@ def buffer_size(slots: int) -> int:
     """Return how many bytes a ring of `slots` rows needs. Raises: InternalError unless it is a power of two."""
     if slots < 2 or slots & (slots - 1):
         raise InternalError(f"ring of {slots} slots", hint="the number of slots is a power of two")
-    return PAGE + slots * SLOT
+    return FIRST_SLOT + slots * SLOT
 
 
 def format_buffer(buffer: memoryview, slots: int, incarnation: int = 1) -> None:
@@ -109,7 +114,7 @@ class _Ring:
 
     def __init__(self, buffer: memoryview) -> None:
         magic, version, slots = _FIXED.unpack_from(buffer, 0)
-        whole = slots >= 2 and not slots & (slots - 1) and len(buffer) >= PAGE + slots * SLOT
+        whole = slots >= 2 and not slots & (slots - 1) and len(buffer) >= FIRST_SLOT + slots * SLOT
         if magic != MAGIC or version != FORMAT or not whole:
             raise InternalError("not a ring of this format")
         self.slots: int = slots
@@ -143,10 +148,17 @@ class _Ring:
         """Blocks that never passed their check and were skipped."""
         return self._words[_TORN]
 
+    def note(self, index: int) -> str:
+        """Return the text of a note; "" for 0 and for what was never written."""
+        if not 0 < index <= min(self._words[_NOTES], MAX_NOTES):
+            return ""
+        start = PAGE + (index - 1) * _NOTE
+        return bytes(self._bytes[start : start + _NOTE]).rstrip(b"\0").decode(errors="replace")
+
     def plan_name(self, index: int) -> PlanName:
         """Return the plan registered under `index`."""
-        digest, profile_id, firmware = _PLAN.unpack_from(self._bytes, _PLAN_TABLE + index * _PLAN.size)
-        return PlanName(digest, profile_id.rstrip(b"\0").decode(), firmware.rstrip(b"\0").decode(errors="replace"))
+        digest, *texts = _PLAN.unpack_from(self._bytes, _PLAN_TABLE + index * _PLAN.size)
+        return PlanName(digest, *(text.rstrip(b"\0").decode(errors="replace") for text in texts))
 
 
 class RingWriter(_Ring):
@@ -158,6 +170,7 @@ class RingWriter(_Ring):
         self._tail = self._words[_TAIL]
         self._seq = self._words[_NEXT_SEQ]
         self._numbers, self._first = np.empty(0, np.uint64), 0
+        self._noted = {self.note(i): i for i in range(1, self._words[_NOTES] + 1)}
         self._gap = self.seen > 0  # a writer that starts anew on a used ring: something may be missing before it
 
     def add_plan(self, plan: PlanName) -> int:
@@ -173,10 +186,24 @@ class RingWriter(_Ring):
             if self._words[_TAIL] != self._head:
                 raise InternalError("the ring's plan table is full", hint="wait until the forwarder has caught up")
             count = 0
-        profile_id, firmware = plan.profile_id.encode()[:128], plan.firmware.encode()[:64]
-        _PLAN.pack_into(self._bytes, _PLAN_TABLE + count * _PLAN.size, plan.digest, profile_id, firmware)
+        texts = (plan.profile_id.encode()[:128], plan.firmware.encode()[:64], plan.serial.encode()[:32])
+        _PLAN.pack_into(self._bytes, _PLAN_TABLE + count * _PLAN.size, plan.digest, *texts)
         self._words[_PLANS] = count + 1
         return count
+
+    def index(self, text: str) -> int:
+        """Return the number of a note, written once (gateway.core.notes.Notes); 0 when the table is full."""
+        known = self._noted.get(text)
+        if known is not None:
+            return known
+        count, note = self._words[_NOTES], cut(text)
+        if count == MAX_NOTES:
+            return 0
+        start = PAGE + count * _NOTE
+        self._bytes[start : start + _NOTE] = note.ljust(_NOTE, b"\0")
+        self._words[_NOTES] = count + 1
+        self._noted[text] = count + 1
+        return count + 1
 
     def publish(self, rows: Block, plan: int) -> bool:
         """Number the rows and publish them as one block; False when it did not fit and was dropped.
@@ -212,14 +239,14 @@ class RingWriter(_Ring):
 
     def _store(self, rows: bytes, head: int, n: int, plan: int) -> None:
         crc = _checksum(rows, (head + n * _N_SALT + plan * _PLAN_SALT) & 0xFFFFFFFF)
-        start = PAGE + (head & self._mask) * SLOT
+        start = FIRST_SLOT + (head & self._mask) * SLOT
         first, end = start + SLOT, self._end
         if first + len(rows) <= end:
             self._bytes[first : first + len(rows)] = rows
         else:
             cut = end - first
             self._bytes[first:end] = rows[:cut]
-            self._bytes[PAGE : PAGE + len(rows) - cut] = rows[cut:]
+            self._bytes[FIRST_SLOT : FIRST_SLOT + len(rows) - cut] = rows[cut:]
         _BLOCK.pack_into(self._bytes, start, head, n, plan, 0, crc)
 
     def _drop(self, n: int) -> bool:
@@ -262,13 +289,13 @@ class RingReader(_Ring):
     def _block(self, head: int) -> RingBlock | None:
         """Copy the block at the cursor and check the copy; None when it is not there yet."""
         cursor = self._cursor
-        start = PAGE + (cursor & self._mask) * SLOT
+        start = FIRST_SLOT + (cursor & self._mask) * SLOT
         pos, n, plan, _, crc = _BLOCK.unpack_from(self._bytes, start)
         if pos == cursor and 0 < n < self.slots and cursor + n < head:
             first, size, end = start + SLOT, n * SLOT, self._end
             rows = bytes(self._bytes[first : first + size])
             if first + size > end:
-                rows = bytes(self._bytes[first:end]) + bytes(self._bytes[PAGE : PAGE + first + size - end])
+                rows = bytes(self._bytes[first:end]) + bytes(self._bytes[FIRST_SLOT : FIRST_SLOT + first + size - end])
             if _checksum(rows, (pos + n * _N_SALT + plan * _PLAN_SALT) & 0xFFFFFFFF) == crc:
                 self._cursor = cursor + n + 1
                 self._tries = 0

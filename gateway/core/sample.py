@@ -1,7 +1,7 @@
 """The one noun between plan and encoder: a 32-byte row.
 
     byte  0        8        16       24     26     28       29    30   32
-          | t_ns   | seq    | value  |metric|source|validity|flags|spare|
+          | t_ns   | seq    | value  |metric|source|validity|flags|note |
           | i8     | u8     | f8     | u2   | u2   | u1     | u1  | u2  |
 
 Array of structs on purpose: a slice of the ring *is* the sample recording, and a block moves with one copy.
@@ -16,14 +16,15 @@ import numpy.typing as npt
 
 SAMPLE = np.dtype(
     [
-        ("t_ns", "<i8"),  # UTC ns when the bytes arrived; never the device's own time
+        ("t_ns", "<i8"),  # UTC ns when it was measured, by our clock: arrival, less the age that the device says
         ("seq", "<u8"),  # per-port sample number; a gap is a loss
-        ("value", "<f8"),  # physical value in the metric's unit; NaN when there is none; enumerations: table index
+        ("value", "<f8"),  # physical value in the metric's unit; NaN when there is none; enumerations: table index;
+        # alerts: phase and priority (gateway.core.alert); clock: offset of the device's clock, s
         ("metric", "<u2"),  # index into the resolved plan's metrics
         ("source", "<u2"),  # number of the configured device (its position in the configuration)
         ("validity", "u1"),  # Validity
         ("flags", "u1"),  # Flag
-        ("spare", "<u2"),
+        ("note", "<u2"),  # number of a side note of the line (gateway.core.notes), 0 = none
     ]
 )
 Block = npt.NDArray[np.void]

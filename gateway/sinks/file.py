@@ -77,6 +77,10 @@ class FileSink:
         self.counters.written += 1
         self._outcomes.append(Outcome(message.control_id, Verdict.ACCEPT))
 
+    def expiry_s(self, topic: str) -> float:  # noqa: ARG002  # the contract's signature
+        """Return 0: a file waits."""
+        return 0.0
+
     def outcomes(self) -> list[Outcome]:
         """Return and forget the outcomes since the last call."""
         outcomes, self._outcomes = self._outcomes, []

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ from gateway.sinks.mqtt_settings import MqttSettings, Topics, topics_of
 
 log = logging.getLogger("mdi.mqtt")
 
+WAVE, ALERT = "/up/wave", "/up/oru-r40"  # ends of topics
 CONTENT_TYPE = "application/hl7-v2+er7; charset=utf-8"
 NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, 3.4.2.1
 FAILED = 0x80  # and above
@@ -131,6 +133,10 @@ class MqttSink:
             return
         self._publish(ready.client, message, extra)
 
+    def expiry_s(self, topic: str) -> float:
+        """Return after how many seconds nobody wants a message of this topic any more."""
+        return self._settings.wave_expiry_s if topic.endswith(WAVE) else 0.0
+
     def outcomes(self) -> list[Outcome]:
         """Return and forget what the receiver has said since the last call."""
         self._drain()
@@ -159,26 +165,34 @@ class MqttSink:
         return control_id in self._no_puback.values() or (answer is not None and answer.verdict is not Verdict.KEEP)
 
     def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
-        info = client.publish(message.topic, message.payload, qos=1, properties=extra)
+        info = client.publish(message.topic, message.payload, qos=self._qos(message.topic), properties=extra)
         if info.rc != MQTT_ERR_SUCCESS:  # the connection has just gone
             self.counters.not_sent += 1
             return
         self._open.add(message.control_id)
-        self._no_puback[info.mid] = message.control_id
+        if self._qos(message.topic):
+            self._no_puback[info.mid] = message.control_id
         self.counters.published += 1
+
+    def _qos(self, topic: str) -> int:
+        """Waves may go without PUBACK: each is soon followed by the next, and the HL7 answer counts anyway."""
+        return self._settings.wave_qos if topic.endswith(WAVE) else 1
 
     def _extra(self, message: Message) -> Properties | None:
         if self._settings.protocol != "mqtt5":
             return None
+        expiry = {"MessageExpiryInterval": math.ceil(s)} if (s := self.expiry_s(message.topic)) else {}
+        alert = message.topic.endswith(ALERT)
         return properties(
             PacketTypes.PUBLISH,
             PayloadFormatIndicator=1,  # UTF-8
             ContentType=CONTENT_TYPE,
             ResponseTopic=self._topics.ack,
             CorrelationData=message.control_id.encode(),
+            **expiry,
             UserProperty=[
-                ("hl7-type", "ORU^R01"),
-                ("schema", "pcd-01"),
+                ("hl7-type", "ORU^R40" if alert else "ORU^R01"),
+                ("schema", "pcd-04" if alert else "wcm" if message.topic.endswith(WAVE) else "pcd-01"),
                 ("seq", str(message.seq)),
                 ("sent", datetime.now(UTC).isoformat(timespec="milliseconds")),
                 ("sha256", hashlib.sha256(message.payload).hexdigest()),

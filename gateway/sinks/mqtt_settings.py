@@ -73,6 +73,15 @@ class MqttSettings(Settings):
     reconnect_max_s: float = field(
         default=30.0, metadata=setting("Longest pause before reconnecting.", "s", low=0.01, high=600)
     )
+    wave_qos: int = field(
+        default=0, metadata=setting("MQTT quality of service of waveforms; all else goes with 1.", choices=(0, 1))
+    )
+    wave_expiry_s: float = field(
+        default=30.0,
+        metadata=setting(
+            "Waveforms not accepted after so long are given up and declared lost; 0 = never.", "s", low=0, high=86400
+        ),
+    )
     ca: str = field(
         default="",
         metadata=setting("File with the CA certificates to check the broker against; empty: no TLS.", empty=True),

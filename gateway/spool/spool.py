@@ -185,6 +185,14 @@ class Spool:
         self.tick()
         return True
 
+    def expire(self, seq: int, before_utc_ns: int) -> bool:
+        """Declare a message lost, with its samples, when it was appended before a time; tell whether it was."""
+        stored = self._store.stored(seq) if 0 < seq <= self._store.durable and seq not in self._store.done else None
+        if stored is None or stored.t_utc_ns >= before_utc_ns:
+            return False
+        self._store.declare("expired", 1, (seq, seq), (stored.extent,))
+        return True
+
     def _expected(self, seq: int) -> bool:
         self._disk.check()
         if not 0 < seq <= self._store.durable:

@@ -22,6 +22,7 @@ from gateway.core.plan import Plan
 from gateway.core.profile import Profile
 from gateway.core.protocol import DeviceProtocol, DeviceSpec
 from gateway.core.sample import SAMPLE
+from gateway.core.scene import Scene
 from tests.conftest import ROOT
 
 PROFILES = {profile.id: profile for profile in registry.Profiles()}
@@ -64,7 +65,7 @@ def conversation(
     used: goes on with this protocol at time `begin`, in whatever state it is
     """
     protocol = used or protocol_of(profile)
-    device = registry.driver(profile.driver).simulator([DeviceSpec(0, profile)], {})
+    device = registry.driver(profile.driver).simulator([DeviceSpec(0, profile)], {}, Scene())
     heard, said = bytearray(), bytearray()
     found: list[Event] = []
     now = begin

@@ -27,6 +27,7 @@ def nowhere(group: str, name: str, folder: Path) -> Any:
     given: dict[str, dict[str, Any]] = {
         "serial": {"device": str(folder / "no-such-port")},
         "tcp": {"host": "127.0.0.1", "port": 1},
+        "udp": {"host": "127.0.0.1", "port": 1, "local_host": "192.0.2.1"},  # not an address of this machine, RFC 5737
         "can": {"interface": "socketcand", "port": 1},
         "replay": {"path": str(folder / "no-such-file")},
         "loopback": {"name": "nobody-is-there"},

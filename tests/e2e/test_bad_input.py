@@ -16,6 +16,7 @@ import pytest
 from gateway import registry, service
 from gateway.config import read_config
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 from gateway.port import Port
 from gateway.simulate import Pty, serve
 from tests.parts.wait import wait_until
@@ -55,7 +56,7 @@ PORTS = ("good", "missing", "unplugged", "silent", "wrong-baud", "other-firmware
 
 def monitor(**scenario: Any) -> Any:
     profile = registry.Profiles().get(PROFILE)
-    return registry.driver(profile.driver).simulator([DeviceSpec(0, profile)], scenario)
+    return registry.driver(profile.driver).simulator([DeviceSpec(0, profile)], scenario, Scene())
 
 
 class Ward:

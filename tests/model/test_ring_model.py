@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.ring import (
     MAGIC,
-    PAGE,
+    FIRST_SLOT,
     PLANS,
     SLOT,
     TORN_TRIES,
@@ -239,7 +239,7 @@ def test_a_block_not_yet_whole_is_not_read_and_is_read_when_it_is() -> None:
     buffer = ring(64)
     writer, reader = RingWriter(buffer), RingReader(buffer)
     writer.publish(rows(5, 0), writer.add_plan(PLAN))
-    place = PAGE + 3 * SLOT
+    place = FIRST_SLOT + 3 * SLOT
     whole, buffer[place] = buffer[place], buffer[place] ^ 0xFF
     assert reader.read(100) == []
     buffer[place] = whole
@@ -253,7 +253,7 @@ def test_every_damaged_bit_of_a_block_is_seen(bit: int) -> None:
     writer.publish(rows(5, 0), writer.add_plan(PLAN))
     if bit // 8 in (14, 15) or 20 <= bit // 8 < 32:
         return  # the spare bytes of the block header carry nothing
-    buffer[PAGE + bit // 8] ^= 1 << bit % 8
+    buffer[FIRST_SLOT + bit // 8] ^= 1 << bit % 8
     assert reader.read(100) == []
 
 
@@ -265,7 +265,7 @@ def test_a_damaged_block_is_given_up_counted_and_shows_as_a_hole() -> None:
     last = int(reader.read(100)[0].rows["seq"][-1])
     reader.release()
     writer.publish(rows(5, 5), plan)
-    buffer[PAGE + 8 * SLOT] ^= 1
+    buffer[FIRST_SLOT + 8 * SLOT] ^= 1
     for _ in range(TORN_TRIES + 1):
         assert reader.read(100) == []
     writer.publish(rows(2, 10), plan)

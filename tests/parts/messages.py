@@ -6,7 +6,8 @@ from datetime import UTC
 
 import numpy as np
 
-from gateway.core.hl7 import DeviceIdentity, Encoder, Sender
+from gateway.core.hl7 import Encoder
+from gateway.core.hl7_message import DeviceIdentity, Sender
 from gateway.core.message import Message
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from gateway.core.hl7 import DeviceIdentity, Encoder, Sender
+from gateway.core.hl7 import Encoder
+from gateway.core.hl7_message import DeviceIdentity, Sender
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile

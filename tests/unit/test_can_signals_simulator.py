@@ -21,6 +21,7 @@ from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec
 from gateway.core.sample import Flag, Validity
+from gateway.core.scene import Scene
 from tests.unit.can_signals_rig import ROOT, drain, faults, frames, profile, readings, smartecla, started
 
 CAPTURES = ROOT / "drivers" / "can_signals" / "captures"
@@ -42,7 +43,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 
 
 def simulator(options: dict[str, Any], said: Any = None) -> CanSignalsSimulator:
-    return CanSignalsSimulator([DeviceSpec(0, smartecla())], options, said)
+    return CanSignalsSimulator([DeviceSpec(0, smartecla())], options, Scene(), said)
 
 
 def line(options: dict[str, Any], start: float = START_S, seconds: float = SECONDS, step: float = 0.25) -> bytes:
@@ -168,7 +169,7 @@ def test_a_scenario_that_would_test_nothing_is_refused(options: dict[str, Any]) 
 
 
 def test_any_dbc_can_be_simulated() -> None:
-    bus = DRIVER.simulator([DeviceSpec(0, profile())], {"out_of_range": ["Plain.coarse"]})
+    bus = DRIVER.simulator([DeviceSpec(0, profile())], {"out_of_range": ["Plain.coarse"]}, Scene())
     bus.data_to_send(0.0)
     protocol = started([profile()])
     protocol.receive_data(bus.data_to_send(2.0), 0)

@@ -12,12 +12,13 @@ import pytest
 
 from gateway.core.errors import InternalError, ProfileError
 from gateway.core.message import Message, Outcome, Verdict
+from gateway.core.plan import Plan
 from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE, Block, Flag
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, Lane, RingSource
+from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
+from gateway.lane import Lane, Stream
 from gateway.route import Router
 from gateway.spool import Extent, Spool, SpoolFull
-from tests.unit.test_route import FakeMetric, FakePlan
 
 PLAN = PlanName(b"p" * 32, "vendor/model", "1")
 OTHER = PlanName(b"o" * 32, "vendor/model", "2")
@@ -28,6 +29,7 @@ class FakeSink:
     """Connected, with room; says what the test tells it to say."""
 
     counters: None = None
+    expires: float = 0.0
     answer: Verdict | None = Verdict.ACCEPT
     window: int = 5
     number: int = 1
@@ -57,6 +59,9 @@ class FakeSink:
         if verdict is not Verdict.KEEP:
             self.under_way.discard(control_id)
 
+    def expiry_s(self, topic: str) -> float:
+        return self.expires
+
     def outcomes(self) -> list[Outcome]:
         said, self.said = self.said, []
         return said
@@ -76,7 +81,13 @@ class FakeEncoder:
 
 
 @dataclass
-class FakePlanWithDigest(FakePlan):
+class FakeMetric:
+    kind: str = "numeric"
+
+
+@dataclass
+class FakePlanWithDigest:
+    metrics: tuple[FakeMetric, ...]
     digest: bytes = b""
 
 
@@ -91,7 +102,8 @@ class Rig:
         for i, buffer in enumerate(self.buffers):
             format_buffer(buffer, slots, incarnation=i + 1)
         self.writers = [RingWriter(b) for b in self.buffers]
-        self.limits = ForwardLimits(rows_per_message, ack_timeout_s=30, keep_s=5)
+        self.rows_per_message = rows_per_message
+        self.limits = ForwardLimits(ack_timeout_s=30, keep_s=5)
         self.interval = 0.0
         self.start()
 
@@ -104,13 +116,16 @@ class Rig:
             clock=lambda: (int(self.now * 1e9), 0),
         )
         rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = {i: Lane(f"device{i}", "topic") for i in range(len(self.buffers))}
+        lanes = {i: Lane(f"device{i}") for i in range(len(self.buffers))}
         make = ForwardPlan(
             self.compile,  # type: ignore[arg-type]
-            lambda _, plan: Router(plan, [self.interval]),
-            lambda _, plan: FakeEncoder(plan.digest[:1].decode()),
+            self.streams,
         )
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, self.limits)
+
+    def streams(self, _source: int, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
+        encoder = FakeEncoder(plan.digest[:1].decode())
+        return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
 
     def compile(self, name: PlanName) -> FakePlanWithDigest:
         if name.firmware == "refused":

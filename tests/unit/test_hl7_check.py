@@ -86,7 +86,7 @@ def test_what_is_read_of_it() -> None:
     (group,) = oru.groups
     spo2, rate, core, door = group.observations
     assert spo2 == Observation(
-        5, "5", "NM", 150456, "MDC_PULS_OXIM_SAT_O2", "1.1.1.1", 97.0, "97", 262688, "MDC_DIM_PERCENT", "%",
+        5, "5", "NM", 150456, "MDC_PULS_OXIM_SAT_O2", "1.1.1.1", 97.0, "97", 262688, "MDC_DIM_PERCENT", "%", "90-100",
         Validity.VLD, 0, "R", utc_ns("2026-11-21T09:30:00Z"),
     )  # fmt: skip
     assert (rate.value, rate.validity, rate.unit_code, rate.ucum) == (72.5, Validity.QST, 0, "/min")
@@ -444,4 +444,4 @@ def test_the_golden_messages_are_judged_here_too() -> None:
     """The packaged table agrees with what the encoder wrote; a wrong code in a file of ours would show."""
     text = (GOLDEN / "vitals" / "expected.er7").read_text(encoding="utf-8")
     assert check(er7_of(text), nomenclature()) == []
-    assert brief(check(er7_of(text.replace("150456", "150457")), nomenclature())) == [("OBX", 6, 3, "103", "E")]
+    assert brief(check(er7_of(text.replace("150456", "150457")), nomenclature())) == [("OBX", 7, 3, "103", "E")]

@@ -254,7 +254,7 @@ def with_fields(**fields: object) -> Block:
     [
         (empty_block(), "without samples"),
         (with_fields(source=1), "two devices"),
-        (with_fields(metric=len(MONITOR.metrics)), "metric 7"),
+        (with_fields(metric=len(MONITOR.metrics)), "metric"),
         (with_fields(validity=9), "validity 9"),
         (with_fields(flags=Flag.WAVEFORM), "message of its own"),
     ],

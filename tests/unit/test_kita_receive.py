@@ -56,7 +56,7 @@ class Rig:
 
 @pytest.mark.parametrize(
     ("settings", "topic_filter"),
-    [({}, "mdi/v1/+/+/+/up/oru-r01"), ({"site": "auh", "unit": "ita"}, "mdi/v1/auh/ita/+/up/oru-r01")],
+    [({}, "mdi/v1/+/+/+/up/+"), ({"site": "auh", "unit": "ita"}, "mdi/v1/auh/ita/+/up/+")],
 )
 def test_each_connection_subscribes(settings: dict[str, str], topic_filter: str) -> None:
     rig = Rig(**settings)
@@ -100,7 +100,7 @@ def test_what_does_not_fit_the_queue_stays_with_the_broker_and_the_gateway() -> 
     ("topic", "size"),
     [
         (b"mdi/v1/auh/ita/GW/up/oru-r01", 3),
-        (b"mdi/v1/auh/ita/gw-1/up/oru-r40", 3),
+        (b"mdi/v1/auh/ita/gw-1/up/oru-r42", 3),
         (b"mdi/v1/auh/\xff/gw-1/up/oru-r01", 3),
         (TOPIC.encode(), MAX_MESSAGE_BYTES + 1),
     ],

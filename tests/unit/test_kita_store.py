@@ -85,7 +85,7 @@ def test_refused_messages_are_kept_once_with_the_reason(store: Store, database: 
     assert store.commit([bad, bad], NOW) == [Fate.REFUSED] * 2
     assert store.commit([intake()], NOW) == [Fate.STORED]  # nothing was stored under the id, so it is free
     ((reason, times),) = rows(database, "SELECT reason, times FROM dead_letter")
-    assert "OBX 6 5" in str(reason)
+    assert "OBX 7 5" in str(reason)
     assert times == 2
 
 

@@ -27,6 +27,7 @@ from drivers.modbus.protocol import ModbusProtocol
 from drivers.modbus.simulator import ModbusServer, tagged
 from gateway.core.frame import Fault, Frame
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 from tests.unit.modbus_rig import block, devices, events, hettcube
 
 COILS = [n % 3 == 0 for n in range(64)]
@@ -221,7 +222,7 @@ def test_a_pymodbus_client_reads_our_simulator_right(framing: str) -> None:
 
 def test_a_pymodbus_client_reads_the_incubator_right() -> None:
     device = DeviceSpec(0, hettcube(), {"unit": 1})
-    with simulated(DRIVER.simulator([device], {"framing": "tcp"})) as port:  # type: ignore[arg-type]
+    with simulated(DRIVER.simulator([device], {"framing": "tcp"}, Scene())) as port:  # type: ignore[arg-type]
         client = ModbusTcpClient("127.0.0.1", port=port, timeout=PATIENCE_S, retries=0)
         assert client.connect()  # type: ignore[no-untyped-call]
         try:

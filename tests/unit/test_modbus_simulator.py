@@ -15,6 +15,7 @@ from drivers.modbus.protocol import ModbusProtocol
 from drivers.modbus.simulator import ModbusServer, Scenario, incubator, tagged
 from gateway.core.errors import ConfigError
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 from tests.unit.modbus_rig import Line, block, devices, hettcube, wire
 
 DEVICES = [DeviceSpec(0, hettcube(), {"unit": 1}), DeviceSpec(1, hettcube(), {"unit": 2})]
@@ -22,7 +23,8 @@ DEVICES = [DeviceSpec(0, hettcube(), {"unit": 1}), DeviceSpec(1, hettcube(), {"u
 
 def run(until: float = 60.0, **scenario: Any) -> Line:
     framing = {"framing": scenario.get("framing", "tcp")}
-    return Line(DRIVER.protocol(DEVICES, framing), DRIVER.simulator(DEVICES, {**framing, **scenario})).run(until)  # type: ignore[arg-type]
+    device = DRIVER.simulator(DEVICES, {**framing, **scenario}, Scene())
+    return Line(DRIVER.protocol(DEVICES, framing), device).run(until)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("framing", ["rtu", "ascii", "tcp"])
@@ -89,12 +91,12 @@ def test_each_scenario_does_what_it_says_to_one_unit_and_spares_the_other(
 @pytest.mark.parametrize("option", [{"color": 1}, {"framing": "udp"}, {"lost": 2.0}, {"image": "fridge"}])
 def test_a_wrong_scenario_is_refused(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        DRIVER.simulator(DEVICES, option)
+        DRIVER.simulator(DEVICES, option, Scene())
 
 
 def test_the_options_of_a_port_may_be_handed_to_both_ends() -> None:
     options = {name: default for name, (_, default, _) in DRIVER.options.items()}
-    line = Line(DRIVER.protocol(DEVICES, options), DRIVER.simulator(DEVICES, options)).run(1.0)  # type: ignore[arg-type]
+    line = Line(DRIVER.protocol(DEVICES, options), DRIVER.simulator(DEVICES, options, Scene())).run(1.0)  # type: ignore[arg-type]
     assert len(line.frames()) == 4
 
 

@@ -15,6 +15,7 @@ from gateway.core.frame import NEED_DATA, Event, Fault, Frame, Identified, Readi
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile
+from gateway.core.transmit import Gate
 from gateway.core.ring import RingReader, RingWriter, buffer_size, format_buffer
 from gateway.links.base import LinkEnded
 from gateway.port import Clocks, Port, PortDevice, guarded
@@ -122,8 +123,11 @@ class Rig:
         format_buffer(buffer, 256)
         self.reader = RingReader(buffer)
         self.device = PortDevice(3, "device", "test/test", "", self.compile("test/test", ""))
+        gate = Gate([r"[a-z]+"])
         clocks = Clocks(lambda: 1000.0, lambda: 5)
-        self.port = Port("port", self.link, self.protocol, [self.device], RingWriter(buffer), self.compile, clocks)
+        self.port = Port(
+            "port", self.link, self.protocol, [self.device], RingWriter(buffer), self.compile, gate, clocks
+        )
 
     def compile(self, _: str, firmware: str) -> Plan:
         return Plan(PROFILE, firmware, nomenclature())

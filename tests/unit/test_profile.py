@@ -149,7 +149,6 @@ BROKEN: list[tuple[int, str, str, int | None]] = [
     (12, '  "1.0",', "must be a table", None),
     (16, "[[units]]", "units is no table", None),
     (17, "0x0220 = 5", "unit 5 is no text", None),
-    (17, 'percent = "%"', "unit code 'percent' is no number", None),
     (18, '544 = "%"', "unit code 544 stands twice", None),  # 544 is 0x0220
     (24, 'path = "1.1"', "path '1.1' is no MDS.VMD.CHAN", None),
     (24, 'path = "1.0.1"', "path '1.0.1' is no MDS.VMD.CHAN", None),

@@ -40,8 +40,8 @@ frame = "block"
 metric = [
   { n = 1, id = "MDC_TEMP", unit = "Cel", at = 0, type = "i16", raw_unit = "[degF]", raw_invalid = [-32768] },
   { n = 2, id = "MDC_ATTR_ALARM_STATE", kind = "enumeration", at = 2, type = "u8", values = [[0, "off"], [1, "on"]] },
-  { n = 3, id = "MDC_EVT_HI", kind = "alert", at = 4, type = "bit", bit = 0 },
-  { n = 4, id = "MDC_EVT_LO", kind = "alert", at = 4, type = "bit", bit = 8 },
+  { n = 3, id = "MDC_EVT_HI", kind = "alert", alert = "advisory", at = 4, type = "bit", bit = 0 },
+  { n = 4, id = "MDC_EVT_LO", kind = "alert", alert = "advisory", at = 4, type = "bit", bit = 8 },
   { n = 5, id = "MDC_TEMP_CORE", unit = "Cel", at = 6, type = "f32", order = "CDAB", raw_invalid = [-9.5] },
 ]
 
@@ -65,11 +65,20 @@ frame = "numeric"
 metric = [
   { n = 3, id = "MDC_PULS_OXIM_SAT_O2", unit = "%", object = 8 },
 ]
+
+[[channel]]
+path = "1.3.1"
+vmd = "MDC_DEV_GENERAL_VMD"
+chan = "MDC_DEV_GENERAL_CHAN"
+frame = "block"
+metric = [
+  { n = 1, id = "MDC_EVT_ALARM", kind = "alert", alert = "technical", object = "*" },
+]
 """
 SPO2 = '  { n = 1, id = "MDC_PULS_OXIM_SAT_O2", unit = "%", object = 7'
 TEMP = '  { n = 1, id = "MDC_TEMP", unit = "Cel", at = 0, type = "i16"'
 STATE = '  { n = 2, id = "MDC_ATTR_ALARM_STATE", kind = "enumeration", at = 2, type = "u8"'
-HIGH = '  { n = 3, id = "MDC_EVT_HI", kind = "alert", at = 4, type = "bit"'
+HIGH = '  { n = 3, id = "MDC_EVT_HI", kind = "alert", alert = "advisory", at = 4, type = "bit"'
 CORE = '  { n = 5, id = "MDC_TEMP_CORE", unit = "Cel", at = 6, type = "f32"'
 
 
@@ -169,17 +178,17 @@ def test_findings(line: int, new: str, what: str, at: int | None) -> None:
 def test_since_blocks_that_say_nothing_new() -> None:
     text = GOOD + '\n[[since]]\nfirmware = "2.05"\nchannel = []\n'
     assert [(f.where, f.what) for f in findings(text)] == [
-        ("acme/box.toml:54", "since '2.05' changes nothing"),
-        ("acme/box.toml:54", "since '2.05' stands twice"),
+        ("acme/box.toml:63", "since '2.05' changes nothing"),
+        ("acme/box.toml:63", "since '2.05' stands twice"),
     ]
 
 
 def test_what_is_wrong_only_from_a_firmware_on() -> None:
-    """Channel 1.3.1 is new in 2.5 and reads object 8 again, which 1.2.1 reads only from 2.5 on."""
+    """Channel 1.4.1 is new in 2.5 and reads object 8 again, which 1.2.1 reads only from 2.5 on."""
     text = GOOD + "\n".join(
         [
             "[[since.channel]]",
-            'path = "1.3.1"',
+            'path = "1.4.1"',
             'vmd = "MDC_DEV_ANALY_SAT_O2_VMD"',
             'chan = "MDC_DEV_ANALY_SAT_O2_CHAN"',
             'frame = "numeric"',
@@ -189,7 +198,7 @@ def test_what_is_wrong_only_from_a_firmware_on() -> None:
         ]
     )
     assert [(f.where, f.what) for f in findings(text)] == [
-        ("acme/box.toml:58", "MDC_SAT_O2_ART is reached like MDC_PULS_OXIM_SAT_O2")
+        ("acme/box.toml:67", "MDC_SAT_O2_ART is reached like MDC_PULS_OXIM_SAT_O2")
     ]
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from drivers.can_signals import CanSignalsSimulator
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 from gateway.socketcand_server import HOLD_S, SocketcandServer
 from tests.unit.can_signals_rig import drain, faults, frames, record, record_of, smartecla, started, values
 
@@ -150,7 +151,7 @@ def serve(listener: socket.socket, server: SocketcandServer, stop: threading.Eve
 
 def test_python_can_reads_the_simulated_network() -> None:
     profile = smartecla()
-    bus = CanSignalsSimulator([DeviceSpec(0, profile)], {"error_every": 50})
+    bus = CanSignalsSimulator([DeviceSpec(0, profile)], {"error_every": 50}, Scene())
     server = SocketcandServer(bus, "can0", utc_offset_s=time.time() - time.monotonic())
     stop = threading.Event()
     protocol = started([profile])

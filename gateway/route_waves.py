@@ -1,0 +1,54 @@
+"""The route of waveforms: blocks of about a second, all waves of a device together. Pure; one per device plan.
+
+Nothing is thinned and nothing is padded: a block is what came in that time. A wave that no route names is not sent,
+counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gateway.core.sample import Block, empty_block
+from gateway.route import RouteCounters
+
+BLOCK_S = 1.0  # IHE WCM: one second is what senders send
+LATE_NS = 1_000_000_000  # a block whose device has fallen silent goes out as it is after so long
+
+
+class WaveRouter:
+    """Chooses waveform samples. blocks: length of a block in s per metric of the plan, None where no route names it."""
+
+    def __init__(self, blocks: Sequence[float | None]) -> None:
+        self.counters = RouteCounters()
+        self._routed = np.array([block is not None for block in blocks])
+        self._block_ns = round(max((block or BLOCK_S for block in blocks if block is not None), default=BLOCK_S) * 1e9)
+        self._waiting: list[Block] = []
+        self._first_ns = 0
+
+    def take(self, rows: Block) -> Block:
+        """Return the samples of a block that is complete. rows, result: (n,) SAMPLE of this device."""
+        self.counters.seen += len(rows)
+        routed = self._routed[rows["metric"]]
+        if not routed.all():
+            self.counters.not_routed += len(rows) - int(routed.sum())
+            rows = rows[routed]
+        if not len(rows):
+            return empty_block()
+        if not self._waiting:
+            self._first_ns = int(rows["t_ns"].min())
+        self._waiting.append(rows)
+        span = int(rows["t_ns"].max()) - self._first_ns
+        return self._out() if not 0 <= span < self._block_ns else empty_block()
+
+    def due(self, now_ns: int) -> Block:
+        """Return what waits of a device that has fallen silent."""
+        late = self._waiting and now_ns - self._first_ns >= self._block_ns + LATE_NS
+        return self._out() if late else empty_block()
+
+    def _out(self) -> Block:
+        rows = np.concatenate(self._waiting)
+        self._waiting = []
+        self.counters.sent += len(rows)
+        return rows
