@@ -114,9 +114,9 @@ class AlertEncoder:
         shown = escape(text)
         marks = f"{mark}~{kind}"
         if metric.alert == "physiological":
-            event = f"|ST|{coded(metric)}|<P>.1|{shown or escape(metric.ref_id)}||{marks}"
+            event = f"|ST|{coded(metric)}|<P>.1|{shown or escape(metric.ref_id)}|||{marks}"
         else:
-            event = f"|CWE|{ALARM}|<P>.1|{coded(metric)}^^^^^^{shown}||{marks}"
+            event = f"|CWE|{ALARM}|<P>.1|{coded(metric)}^^^^^^{shown}|||{marks}"
         source = self._by_path.get(path)
         values = (
             PHASES[phase],
@@ -133,7 +133,7 @@ class AlertEncoder:
 
     def _watchdog(self, active: int) -> list[str]:
         return [
-            f"|CWE|{ALARM}|<P>.1|{WATCHDOG}||PN~SA|||R\r",
+            f"|CWE|{ALARM}|<P>.1|{WATCHDOG}|||PN~SA|||R\r",
             f"|CWE|{SOURCE}|<P>.2|{self._device}||||||R\r",
             *_facets(("continue", "inactive", "enabled", "PN", "SA")),
             f"|NM|{ACTIVE_COUNT}|<P>.8|{active}|{_COUNT}|||||R\r",

@@ -72,7 +72,9 @@ class WaveEncoder:
         if first:
             rows[1, 0, 0, 2] = f"|ST|0^MDCX_PROFILE_DIGEST^MDC|1.0.0.2|{self._digest}||||||R\r"
         rate = float(f"{1e9 / period_ns:.6g}")
-        rows[path] = f"|NA|{coded(metric)}|{metric.path}|{samples_text(run)}|{unit_of(metric)}||{_marks(run)}|||R\r"
+        text = samples_text(run)
+        result = f"{_marks(run)}|||R" if text else "INV|||X"  # a run of one sample that is no value
+        rows[path] = f"|NA|{coded(metric)}|{metric.path}|{text}|{unit_of(metric)}||{result}\r"
         rows[*path, 1] = f"|NM|{SAMP_RATE}|{metric.path}.1|{rate:g}|{PER_SECOND}|||||R\r"
         obx = "".join(f"OBX|{n}{rows[p]}" for n, p in enumerate(sorted(rows), 1))
         return f"{obr}{dtm.text(start)}|{dtm.text(end)}\r{gap}{obx}"

@@ -1,0 +1,127 @@
+"""The exam, a bad line: whatever it does to the bytes, no value appears that the device did not say.
+
+The scene stands still, so a device that is asked twice says the same twice: what is told over a bad line must be among
+what is told over a good one. `MDI_EXAM` multiplies the number of tries (make nightly).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from functools import cache
+
+import pytest
+
+from gateway.core.can_frame import RECORD
+from gateway.core.profile import Profile
+from gateway.core.scene import Scene
+from tests.conformance.rig import PROFILES, Delivery, Fact, Talk, driver_of, facts, talk
+
+MORE = int(os.environ.get("MDI_EXAM", "1"))
+FLIPS, CUTS = 60 * MORE, 24 * MORE
+KNOWN_S = 75.0  # one round of everything that the device says
+TRY_S = 4.0
+STILL = Scene(still=True)
+
+each_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+
+
+@cache
+def known(profile_id: str) -> frozenset[Fact]:
+    """Return what is told over a good line."""
+    return frozenset(facts(PROFILES[profile_id], talk(PROFILES[profile_id], KNOWN_S, scene=STILL).events))
+
+
+@cache
+def good(profile_id: str) -> Talk:
+    return talk(PROFILES[profile_id], TRY_S, scene=STILL)
+
+
+def unit_of(profile: Profile) -> int:
+    """Return what a line can lose: bytes, or whole frames of a CAN bus."""
+    return RECORD.size if driver_of(profile).links[0] == "can" else 1
+
+
+def pieces_of(profile: Profile) -> list[bytes]:
+    return [data for _, by_device, data in good(profile.id).log if by_device]
+
+
+@each_profile
+def test_a_flipped_bit_never_makes_a_value(profile: Profile) -> None:
+    """Every single-bit flip is seen, but for the share that the driver says its checksum cannot see."""
+    if unit_of(profile) > 1:
+        return  # a CAN controller checks each frame with its CRC-15: flips never come here
+    rng = random.Random(5)
+    pieces = pieces_of(profile)
+    unseen = 0
+    for _ in range(FLIPS):
+        number = rng.choices(range(len(pieces)), [len(piece) for piece in pieces])[0]
+        bit = rng.randrange(8 * len(pieces[number]))
+
+        def flipped(n: int, data: bytes, number: int = number, bit: int = bit) -> Delivery:
+            if n != number or bit // 8 >= len(data):
+                return [(0.0, data)]
+            spoiled = bytearray(data)
+            spoiled[bit // 8] ^= 1 << bit % 8
+            return [(0.0, bytes(spoiled))]
+
+        told = facts(profile, talk(profile, TRY_S, scene=STILL, line=flipped).events)
+        unseen += not told <= known(profile.id)
+    assert unseen <= driver_of(profile).undetected_flips * FLIPS, f"{unseen} of {FLIPS} flips made a value"
+
+
+@each_profile
+def test_a_cut_never_makes_a_value(profile: Profile) -> None:
+    """What comes is cut at any length, and the line goes on."""
+    rng = random.Random(6)
+    unit, pieces = unit_of(profile), pieces_of(profile)
+    for _ in range(CUTS):
+        number = rng.randrange(len(pieces))
+        at = rng.randrange(0, len(pieces[number]) + 1, unit)
+        told = talk(
+            profile,
+            TRY_S,
+            scene=STILL,
+            line=lambda n, data, number=number, at=at: [(0.0, data[:at] if n == number else data)],  # type: ignore[misc]
+        )
+        _nothing_new(profile, told, f"piece {number} cut at {at}", cut=True)
+
+
+@each_profile
+@pytest.mark.parametrize("kind", ["late", "twice", "lost"])
+def test_late_double_and_missing_answers_never_make_a_value(profile: Profile, kind: str) -> None:
+    def line(n: int, data: bytes) -> Delivery:
+        if n % 3 != 1:
+            return [(0.0, data)]
+        return {"late": [(2.5, data)], "twice": [(0.0, data), (0.0, data)], "lost": []}[kind]
+
+    _nothing_new(profile, talk(profile, 4 * TRY_S, scene=STILL, line=line), kind)
+
+
+@each_profile
+def test_garbage_before_inside_and_after(profile: Profile) -> None:
+    unit = unit_of(profile)
+    rng = random.Random(8)
+
+    def line(n: int, data: bytes) -> Delivery:
+        at = rng.randrange(0, len(data) + 1, unit)
+        noise = rng.randbytes(rng.randrange(1, 40) * unit)
+        if unit > 1:
+            noise = b""  # noise on a bus is an error frame, not a frame
+        return [(0.0, [noise + data, data[:at] + noise + data[at:], data + noise, data][n % 4])]
+
+    told = talk(profile, 2 * TRY_S, scene=STILL, line=line)
+    if not driver_of(profile).undetected_flips:
+        _nothing_new(profile, told, "garbage")
+    clean_again = talk(
+        profile, 2 * KNOWN_S / 5, scene=STILL, line=lambda n, data: line(n, data) if n < 8 else [(0.0, data)]
+    )
+    assert facts(profile, clean_again.events), "after garbage nothing is read any more"
+
+
+def _nothing_new(profile: Profile, told: Talk, what: str, cut: bool = False) -> None:
+    new = facts(profile, told.events) - known(profile.id)
+    if cut and driver_of(profile).undetected_flips:  # no checksum: the end of one line and the next may look like one
+        assert len(new) <= 2, f"{what}: {sorted(new)[:5]}"
+    else:
+        assert not new, f"{what}: {sorted(new)[:5]}"
