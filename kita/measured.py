@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import nan
 
+from gateway.core.er7 import unescape
 from gateway.core.hl7_check import Finding, Group, Observation, Oru
 from gateway.core.nomenclature import nomenclature
 from gateway.core.sample import NOT_FOR_CHARTING
@@ -142,9 +143,9 @@ def _by_path(group: Group) -> Iterator[tuple[str, dict[int, Observation]]]:
 def _alert(apart: int, path: str, event: Observation, facets: dict[int, Observation], t_ns: int) -> AlertRow:
     if event.code == ALARM and event.type == "CWE":  # technical: the event is the value
         parts = [*event.text.split("^"), *[""] * 9]
-        code, ref_id, text = (int(parts[0]) if parts[0].isdecimal() else 0), parts[1], parts[8]
+        code, ref_id, text = (int(parts[0]) if parts[0].isdecimal() else 0), unescape(parts[1]), unescape(parts[8])
     else:
-        code, ref_id, text = event.code, event.ref_id, event.text
+        code, ref_id, text = event.code, event.ref_id, unescape(event.text)
     source = facets[2].text.split("^") if 2 in facets else []
     said = {n: str(row.value or "") for n, row in facets.items()}
     return AlertRow(
@@ -152,7 +153,7 @@ def _alert(apart: int, path: str, event: Observation, facets: dict[int, Observat
         path,
         code,
         ref_id,
-        source[1] if len(source) > 1 else "",
+        unescape(source[1]) if len(source) > 1 else "",
         text[:MAX_TEXT],
         said[3],
         said[4],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Latest:
     validity: str
     flags: int
     t_utc_ns: int
+    limits: str  # the alarm limits set on the device, "" where it does not say
 
 
 def count(database: Path) -> dict[str, int]:
@@ -35,7 +37,7 @@ def count(database: Path) -> dict[str, int]:
 
     dead_letters counts each message once, however often it came. Raises: ConfigError.
     """
-    return {name: rows[0][0] for name, rows in _ask(database, _COUNTS)}
+    return {name: rows[0][0] for name, rows in ask(database, _COUNTS)}
 
 
 def latest(database: Path, device: str | None = None, apart: bool = False) -> list[Latest]:
@@ -44,28 +46,30 @@ def latest(database: Path, device: str | None = None, apart: bool = False) -> li
     apart: of demo, test and training data instead. Raises: ConfigError.
     """
     question = _LATEST.format(table="apart" if apart else "observation", apart=int(apart))
-    ((_, rows),) = _ask(database, {"latest": question}, {"device": device})
+    ((_, rows),) = ask(database, {"latest": question}, {"device": device})
     return sorted((_named(*row) for row in rows), key=lambda row: (row.device, [int(n) for n in row.path.split(".")]))
 
 
 _COUNTS = {
     "messages": "SELECT count(*) FROM message",
     "observations": "SELECT count(*) FROM observation",
+    "waves": "SELECT count(*) FROM wave",
+    "alerts": "SELECT count(*) FROM alert",
     "apart": "SELECT count(*) FROM apart",
     "dead_letters": "SELECT count(*) FROM dead_letter",
     "repeated": "SELECT value FROM counter WHERE name = 'repeated'",
 }
 _LATEST = """
-SELECT device.identity, o.code, o.ref_id, o.path, o.value, o.text, o.unit, o.validity, o.flags, o.t_utc_ns
+SELECT device.identity, o.code, o.ref_id, o.path, o.value, o.text, o.unit, o.validity, o.flags, o.t_utc_ns, o.limits
 FROM latest JOIN {table} o ON o.id = latest.row JOIN device ON device.id = latest.device
 WHERE latest.apart = {apart} AND (:device IS NULL OR device.identity = :device)
 """
 
 
-def _ask(
-    database: Path, questions: dict[str, str], values: dict[str, str | None] | None = None
+def ask(
+    database: Path, questions: dict[str, str], values: Mapping[str, str | int | None] | None = None
 ) -> list[tuple[str, list[tuple[Any, ...]]]]:
-    """Return (name, rows) of each question; all see the database at one moment."""
+    """Return (name, rows) of each question; all see the database at one moment. Raises: ConfigError."""
     if not database.is_file():
         raise ConfigError("there is no database", str(database), "has KITA run here?")
     try:
@@ -87,6 +91,7 @@ def _named(
     validity: str,
     flags: int,
     t_utc_ns: int,
+    limits: str,
 ) -> Latest:
     terms = nomenclature()
     term = terms.terms.get(ref_id) or (terms.by_code(code) if code else None)
@@ -101,4 +106,5 @@ def _named(
         validity=validity,
         flags=flags,
         t_utc_ns=t_utc_ns,
+        limits=limits,
     )

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from itertools import groupby
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.output import out, print_json, print_table
+from gateway.cli.output import out, print_json, print_table, print_wave
 from gateway.cli.run import JsonOption, stop_on_signals
 from gateway.core.sample import Flag
 from kita.query import Latest, count, latest
+from kita.query_measured import alerts, waves
 from kita.service import run as run_kita
 from kita.settings import KitaSettings
 
 app = typer.Typer(help="KITA: receive, check, store, acknowledge; and ask what is stored.", no_args_is_help=True)
 Database = Annotated[Path, typer.Option("--database", "-d", metavar="FILE", help="The database of KITA.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", metavar="EUI-64", help="Only this device.")]
+ApartOption = Annotated[bool, typer.Option("--apart", help="Show what is kept apart: demo, test and training data.")]
 DEFAULT = Path("kita.db")
+NOT_A_MONITOR = "Til dokumentation. Ikke overvågning og ikke alarm."
+PRIORITY = {"PH": "høj", "PM": "mellem", "PL": "lav", "PN": "ingen"}
 
 
 @app.command()
@@ -73,10 +80,8 @@ def count_command(database: Database = DEFAULT, json: JsonOption = False) -> Non
 @app.command("latest")
 def latest_command(
     database: Database = DEFAULT,
-    device: Annotated[str | None, typer.Option(metavar="EUI-64", help="Only this device.")] = None,
-    apart: Annotated[
-        bool, typer.Option("--apart", help="Show what is kept apart: demo, test and training data.")
-    ] = False,
+    device: DeviceOption = None,
+    apart: ApartOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show the newest value of each metric with unit, validity and age.
@@ -91,11 +96,65 @@ def latest_command(
         print_json([{**asdict(row), "age_s": round((now - row.t_utc_ns) / 1e9, 1)} for row in rows])
         return
     cells = [
-        (r.device, r.da or r.ref_id, value_text(r), r.unit, r.validity, age_text(now - r.t_utc_ns), marks(r))
+        (r.device, r.da or r.ref_id, value_text(r), r.unit, r.limits, r.validity, age_text(now - r.t_utc_ns), marks(r))
         for r in rows
     ]
-    print_table(str(database), ("apparat", "måling", "værdi", "enhed", "gyldighed", "alder", "mærker"), cells)
-    out.print("Til dokumentation. Ikke overvågning og ikke alarm.", style="dim")
+    print_table(
+        str(database), ("apparat", "måling", "værdi", "enhed", "grænser", "gyldighed", "alder", "mærker"), cells
+    )
+    out.print(NOT_A_MONITOR, style="dim")
+
+
+@app.command("alerts")
+def alerts_command(
+    database: Database = DEFAULT, device: DeviceOption = None, apart: ApartOption = False, json: JsonOption = False
+) -> None:
+    """Show the alerts that are active, and of which devices that is known at all.
+
+    For documentation: nobody is called by this. A device whose sign of life has lapsed is shown as unknown, never as
+    silent.
+
+    \b
+    mdi kita alerts --database demo-data/kita.db --apart
+    """
+    now = time.time_ns()
+    active, known = alerts(database, device, apart, now)
+    if json:
+        print_json({"alerts": [asdict(a) for a in active], "alerting": [asdict(k) for k in known]})
+        return
+    rows = [
+        (a.device, a.text or a.da or a.ref_id, a.source, PRIORITY[a.priority], a.silenced, age_text(now - a.t_utc_ns))
+        for a in active
+    ]
+    print_table(str(database), ("apparat", "alarm", "om", "prioritet", "tilstand", "siden"), rows)
+    for k in known:
+        said = f"{k.active} aktive" if k.known else f"alarmtilstand ukendt i {age_text(now - k.t_utc_ns)}"
+        out.print(f"{k.device}: {said}", style="" if k.known else "bold red")
+    out.print(NOT_A_MONITOR, style="dim")
+
+
+@app.command("waves")
+def waves_command(
+    database: Database = DEFAULT,
+    device: DeviceOption = None,
+    apart: ApartOption = False,
+    seconds: Annotated[float, typer.Option(metavar="S", help="How far back to look.")] = 10.0,
+    json: JsonOption = False,
+) -> None:
+    """Show the waveforms of the last seconds as a picture; --json has the samples.
+
+    \b
+    mdi kita waves --database demo-data/kita.db --apart --seconds 5
+    """
+    runs = waves(database, device, apart, time.time_ns() - round(seconds * 1e9))
+    if json:
+        print_json([{**asdict(run), "samples": [None if isnan(v) else v for v in run.samples]} for run in runs])
+        return
+    for (name, title, unit), mine in groupby(runs, lambda run: (run.device, run.da or run.ref_id, run.unit)):
+        pieces = list(mine)
+        out.print(f"{name}  {title}  {unit}  {pieces[0].rate_hz:g}/s")
+        print_wave([(run.after_gap, run.samples) for run in pieces])
+    out.print(NOT_A_MONITOR, style="dim")
 
 
 def value_text(row: Latest) -> str:

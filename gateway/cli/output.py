@@ -7,8 +7,9 @@ is cut.
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
@@ -18,6 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+_BARS = "▁▂▃▄▅▆▇█"
 WIDE = 200  # columns where there is no terminal
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
@@ -60,3 +62,23 @@ def progress(title: str, total: float) -> Iterator[Any]:
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task(title, total=total or None)
         yield lambda done: bar.update(task, completed=done)
+
+
+def print_wave(pieces: Iterable[tuple[bool, Sequence[float]]]) -> None:
+    """Draw waveform runs as one line of bars, as wide as the terminal. pieces: (after a gap, samples, NaN = none)."""
+    samples: list[float] = []
+    for gap, run in pieces:
+        samples += ([math.nan] * max(1, len(run) // 20) if gap and samples else []) + list(run)
+    known = [value for value in samples if not math.isnan(value)]
+    if not known:
+        out.print("—")
+        return
+    low, high = min(known), max(known)
+    width = min(len(samples), out.width if out.is_terminal else 120)
+    line = ""
+    for column in range(width):
+        part = samples[len(samples) * column // width : len(samples) * (column + 1) // width]
+        there = [value for value in part if not math.isnan(value)]
+        step = 0 if high == low or not there else round((max(there) - low) / (high - low) * (len(_BARS) - 1))
+        line += _BARS[step] if there else " "
+    out.print(f"{line}\n{low:.4g} … {high:.4g}", markup=False, highlight=False)

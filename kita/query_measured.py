@@ -1,0 +1,106 @@
+"""Questions to the database of KITA about waveforms and alerts, for people. Read-only."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.core.nomenclature import nomenclature
+from gateway.core.sample import Flag
+from kita.query import ask
+
+
+@dataclass(frozen=True, slots=True)
+class AlertNow:
+    """An alert that was active when its device was last heard of."""
+
+    device: str
+    path: str
+    ref_id: str
+    en: str
+    da: str
+    source: str
+    text: str
+    phase: str
+    silenced: str
+    priority: str
+    type: str
+    t_utc_ns: int  # of its last change
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """The alerting of one device. known: its last sign of life still holds; if not, nobody knows what alarms."""
+
+    device: str
+    known: bool
+    active: int
+    t_utc_ns: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaveRun:
+    """One unbroken run of a waveform; samples in `unit`, NaN where there was no valid one."""
+
+    device: str
+    path: str
+    ref_id: str
+    da: str
+    unit: str
+    t_utc_ns: int
+    end_utc_ns: int
+    rate_hz: float
+    after_gap: bool
+    samples: tuple[float, ...]
+
+
+_ALERTS = """
+SELECT device.identity, a.path, a.ref_id, a.source, a.text, a.phase, a.silenced, a.priority, a.type, a.t_utc_ns
+FROM alert_now JOIN alert a ON a.id = alert_now.row JOIN device ON device.id = alert_now.device
+WHERE a.state != 'inactive' AND a.apart = :apart AND (:device IS NULL OR device.identity = :device)
+ORDER BY device.identity, a.priority, a.t_utc_ns
+"""
+_LIFE = """
+SELECT device.identity, alerting.active, alerting.t_utc_ns, alerting.timeout_s
+FROM alerting JOIN device ON device.id = alerting.device
+WHERE :device IS NULL OR device.identity = :device ORDER BY device.identity
+"""
+_WAVES = """
+SELECT device.identity, w.path, w.ref_id, w.unit, w.t_utc_ns, w.end_utc_ns, w.rate_hz, w.flags, w.samples
+FROM wave w JOIN device ON device.id = w.device
+WHERE w.apart = :apart AND (:device IS NULL OR device.identity = :device) AND w.t_utc_ns >= :since
+ORDER BY device.identity, w.path, w.t_utc_ns
+"""
+
+
+def alerts(database: Path, device: str | None, apart: bool, now_ns: int) -> tuple[list[AlertNow], list[Alerting]]:
+    """Return what is active, and of each device whether that is still known. Raises: ConfigError."""
+    values = {"device": device, "apart": int(apart)}
+    (_, active), (_, life) = ask(database, {"alerts": _ALERTS, "life": _LIFE}, values)
+    found = [AlertNow(row[0], row[1], row[2], *_names(row[2]), *row[3:]) for row in active]
+    known = [
+        Alerting(name, now_ns - t_ns <= timeout_s * 1e9, count, t_ns, timeout_s)
+        for name, count, t_ns, timeout_s in life
+    ]
+    return found, known
+
+
+def waves(database: Path, device: str | None, apart: bool, since_ns: int) -> list[WaveRun]:
+    """Return the runs that began at `since_ns` or later. Raises: ConfigError."""
+    ((_, rows),) = ask(database, {"waves": _WAVES}, {"device": device, "apart": int(apart), "since": since_ns})
+    return [_run(*row) for row in rows]
+
+
+def _run(
+    device: str, path: str, ref_id: str, unit: str, t_ns: int, end_ns: int, rate_hz: float, flags: int, samples: bytes
+) -> WaveRun:
+    numbers = struct.unpack(f"<{len(samples) // 4}f", samples)
+    gap = bool(flags & Flag.AFTER_GAP)
+    return WaveRun(device, path, ref_id, _names(ref_id)[1], unit, t_ns, end_ns, rate_hz, gap, numbers)
+
+
+def _names(ref_id: str) -> tuple[str, str]:
+    term = nomenclature().terms.get(ref_id)
+    return (term.en, term.da) if term else ("", "")
