@@ -1,4 +1,4 @@
-"""mdi profile lint, show."""
+"""mdi profile lint, show, supported."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile_lint import Finding, lint
 from gateway.decode import find_profile
+from gateway.supported import supported
 
 app = typer.Typer(help="Device profiles: check them, show what they mean.", no_args_is_help=True)
 
@@ -96,3 +97,13 @@ def show(
     out.print(f"Source: {profile.source}", markup=False)
     if Path(profile.where).exists():
         out.print(f"File: {profile.where}", markup=False)
+
+
+@app.command("supported")
+def supported_command() -> None:
+    """Write the page of supported devices, made of all installed profiles.
+
+    \b
+    mdi profile supported > docs/supported.md
+    """
+    out.file.write(supported(registry.Profiles()))
