@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FOR    ?= 0
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test nightly lint bench lock clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -16,6 +16,9 @@ demo: $(VENV)/demo.stamp   ## three simulated devices, gateway, broker and KITA,
 test: $(VENV)/dev.stamp    ## install what the tests need and run them all
 	@sh tests/need.sh
 	@$(BIN)/python -m pytest
+
+nightly: $(VENV)/dev.stamp ## the exam of every driver with a million inputs each, and many more bad lines; hours
+	@MDI_FUZZ=1000000 MDI_EXAM=20 $(BIN)/python -m pytest tests/conformance
 
 lint: $(VENV)/dev.stamp    ## style, types, import rules, profiles
 	$(BIN)/ruff check .
