@@ -1,6 +1,6 @@
-"""The demo: three simulated devices, gateway, broker and KITA, each a process of its own, as they would run for real.
+"""The demo: simulated devices, gateway, broker and KITA, each a process of its own, as they would run for real.
 
-    simulators   IntelliVue on a pseudo-terminal, Modbus TCP on loopback, CAN network behind socketcand on loopback
+    simulators   serial devices on pseudo-terminals, Modbus TCP on loopback, CAN behind socketcand on loopback (a bed)
     broker       mosquitto when it is installed (MQTT 5), else amqtt (MQTT 3.1.1)
     kita         receives into demo-data/kita.db
     gateway      mdi run with a configuration made here: processing id T, so that KITA charts none of it
@@ -23,73 +23,11 @@ from typing import Any, Self
 
 from gateway.config import read_config
 from gateway.core.errors import ConfigError, LinkError
+from gateway.demo_beds import BEDS, MARK, configuration
 from gateway.demo_broker import DemoBroker, free_port, start_broker
 from gateway.status import read_status
 
 STOP_S = 15.0  # the gateway drains, the driver parts from its device: both are bounded
-DEVICES = ("monitor-seng2", "varmeskab-1", "ecmo-1")
-
-MARK = "# Made by the demo."  # first words of the configuration; a folder without it is somebody else's
-CONFIG = (
-    f"{MARK} "
-    + """\
-Everything is simulated: MSH-11 is T, and KITA keeps it apart from charting.
-[gateway]
-name = "demo"
-eui64 = "0011223344556677"
-site = "auh"
-unit = "ita"
-facility = "AUH"
-processing_id = "T"
-state_dir = "{folder}/state"
-run_dir = "{folder}/run"
-
-[spool]
-segment_mib = 1
-limit_mib = 64
-
-[sink]
-kind = "mqtt"
-host = "127.0.0.1"
-port = {broker}
-protocol = "{protocol}"
-
-[[route]]
-interval_s = 0.0
-
-[[port]]
-name = "stue3-seng2"
-driver = "philips_intellivue"
-link = {{ kind = "serial", device = "{folder}/monitor", baud = 115200 }}
-[[port.device]]
-name = "monitor-seng2"
-profile = "philips/intellivue_mp"
-eui64 = "0009FBFFFE012345"
-location = {{ unit = "ITA", room = "Stue 3", bed = "Seng 2", facility = "AUH" }}
-
-[[port]]
-name = "proeverum"
-driver = "modbus"
-options = {{ framing = "tcp" }}
-link = {{ kind = "tcp", host = "127.0.0.1", port = {modbus} }}
-[[port.device]]
-name = "varmeskab-1"
-profile = "hettich/hettcube"
-eui64 = "0011223344550001"
-location = {{ unit = "Klinisk Biokemi", room = "Prøverum", facility = "AUH" }}
-
-[[port]]
-name = "ecmo"
-driver = "can_signals"
-link = {{ kind = "can", interface = "socketcand", channel = "can0", port = {can} }}
-[[port.device]]
-name = "ecmo-1"
-profile = "smartecla/bedside_network"
-eui64 = "0011223344550003"
-firmware = "2690"
-location = {{ unit = "ITA", room = "Stue 5", bed = "Seng 1", facility = "AUH" }}
-"""
-)
 
 
 @dataclass
@@ -104,10 +42,11 @@ class Child:
 class Demo:
     """Starts everything on entering, ends everything on leaving: the gateway first, so that it can drain."""
 
-    def __init__(self, folder: Path, prefer_broker: str = "mosquitto") -> None:
+    def __init__(self, folder: Path, prefer_broker: str = "mosquitto", bed: str = "small") -> None:
         self.folder = folder.resolve()
         self.database = self.folder / "kita.db"
         self.config_path = self.folder / "mdi_config.toml"
+        self.bed = BEDS[bed]
         self._prefer = prefer_broker
         self._children: list[Child] = []
         self.broker: DemoBroker
@@ -138,19 +77,14 @@ class Demo:
 
     def _start(self) -> None:
         self.broker = start_broker(prefer=self._prefer)
-        ports = {name: free_port() for name in ("modbus", "can")}
-        text = CONFIG.format(folder=self.folder, broker=self.broker.port, protocol=self.broker.protocol, **ports)
+        folder, broker = str(self.folder), self.broker
+        ports = {device.name: free_port() for device in self.bed}
+        text = configuration(self.bed, folder, broker.port, broker.protocol, ports)
         self.config_path.write_text(text, encoding="utf-8")
-        simulate = ("simulate", "--profile")
-        self._run(
-            "monitor", *simulate, "philips/intellivue_mp", "--pty", f"{self.folder}/monitor", "philips_intellivue"
-        )
-        self._run(
-            "cabinet", *simulate, "hettich/hettcube", "--tcp", str(ports["modbus"]), "-o", "framing=tcp", "modbus"
-        )
-        self._run("ecmo", *simulate, "smartecla/bedside_network", "--can", str(ports["can"]), "can_signals")
-        broker = ("--port", str(self.broker.port), "--protocol", self.broker.protocol, "--host", "127.0.0.1")
-        self._run("kita", "kita", "run", "--database", str(self.database), *broker)
+        for device in self.bed:
+            self._run(device.name, *device.simulate(folder, ports[device.name]))
+        where = ("--port", str(broker.port), "--protocol", broker.protocol, "--host", "127.0.0.1")
+        self._run("kita", "kita", "run", "--database", str(self.database), *where)
         self._run("gateway", "run", "--config", str(self.config_path))
         self.config = read_config(self.config_path)
 

@@ -5,8 +5,8 @@
     ProSim        a session over a Link: IDENT, REMOTE, commands, LOCAL
     Comparison    what was set beside what the driver of the monitor reads
 
-A test instrument, never a device of a patient: so it is no driver, has no profile, and only `mdi prosim` opens it. Of its
-commands only those that set a simulated patient are here; validation, diagnostic and calibration modes are not.
+A test instrument, never a device of a patient: so it is no driver, has no profile, and only `mdi prosim` opens it. Of
+its commands only those that set a simulated patient are here; validation, diagnostic and calibration modes are not.
 
 Source: protocol notes on the ProSim 6/8 (three independent code bases agree on line, framing, answers and the commands
 used here). Tolerances are those of the acceptance script that the notes suggest, but for NIBP, which it has not.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import NamedTuple
 
-from gateway.core.errors import ConfigError, DeviceError
+from gateway.core.errors import ConfigError, DeviceError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.sample import IS_USABLE, NOT_FOR_CHARTING, Block
 from gateway.core.settings import did_you_mean
@@ -165,10 +165,15 @@ class ProSim:
     def open(self) -> None:
         """Find out who it is, and take it under remote control. Raises: LinkError, DeviceError."""
         self._link.open()
-        self.model, _, self.firmware = self._ask("IDENT").partition(",")
-        mode = self._ask("REMOTE")
-        if mode not in ("RMAIN", *_DONE):
-            raise DeviceError(f"it does not go to remote control: {mode!r}", self._where, "end its menus, try again")
+        try:
+            self.model, _, self.firmware = self._ask("IDENT").partition(",")
+            mode = self._ask("REMOTE")
+            if mode not in ("RMAIN", *_DONE):
+                what = f"it does not go to remote control: {_meaning(mode)}"
+                raise DeviceError(what, self._where, "end its menus, try again")
+        except MdiError:
+            self._link.close()
+            raise
 
     def set(self, setting: Setting) -> None:
         """Set a parameter. Raises: LinkError, DeviceError when it refuses."""

@@ -1,4 +1,4 @@
-"""mdi demo: a live table of what happens between three simulated devices and KITA."""
+"""mdi demo: a live table of what happens between simulated devices and KITA."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ from gateway.cli.output import out
 from gateway.cli.run import stop_on_signals
 from gateway.config import Port
 from gateway.core.errors import ConfigError
-from gateway.demo import DEVICES, Demo
+from gateway.demo import Demo
 from kita.query import Latest, count, latest
 
 OTHER_LINES = 15  # of the picture: frame and head of the table, the box below, the note, the cursor
 WIDE = 100  # columns from which on the Danish name of a metric has room
 SVG_SIZE = (110, 40)
+
+
+class Bed(StrEnum):
+    """What --bed takes."""
+
+    small = "small"
+    icu = "icu"
 
 
 class Broker(StrEnum):
@@ -46,19 +53,24 @@ def demo(
         Path, typer.Option(metavar="FOLDER", help="Where everything is put; made anew each time.")
     ] = Path("demo-data"),
     broker: Annotated[Broker, typer.Option(help="mosquitto (when it is installed), or amqtt.")] = Broker.mosquitto,
+    bed: Annotated[
+        Bed, typer.Option(help="small: monitor, incubator, ECMO. icu: a full bed of seven devices, in step.")
+    ] = Bed.small,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the last picture of the table as an SVG image.")
     ] = None,
 ) -> None:
-    """Run three simulated devices, gateway, broker and KITA, and show live what happens.
+    """Run simulated devices, gateway, broker and KITA, and show live what happens.
 
     A patient monitor on a serial line, a laboratory incubator on Modbus TCP and an ECMO network on CAN are read,
     forwarded as HL7 over MQTT, stored by KITA and acknowledged: each part a process of its own, all on this machine
-    only. At the end one line says whether everything arrived; the exit code is 0 then, else 1. The folder stays for
-    a look: configuration, logs, and the database of KITA.
+    only. With --bed icu it is a whole bed: monitor, ventilator, two pumps, oximeter, room pressure and ECMO, with
+    values, waves and alerts, all of one simulated patient. At the end one line says whether everything arrived; the
+    exit code is 0 then, else 1. The folder stays for a look: configuration, logs, and the database of KITA.
 
     \b
     mdi demo --for 20
+    mdi demo --bed icu
     mdi demo --broker amqtt --folder /tmp/demo
     """
     if svg and not svg.resolve().parent.is_dir():
@@ -66,7 +78,7 @@ def demo(
     stop = stop_on_signals()
     say = partial(out.print, markup=False, highlight=False)
     say(f"starting devices, broker, KITA and gateway in {folder} …", style="dim")
-    with Demo(folder, broker.value) as running:
+    with Demo(folder, broker.value, bed.value) as running:
         running.wait_until_started()
         _watch(running, for_s, stop)
         if svg:
@@ -98,7 +110,7 @@ def _picture(running: Demo, width: int, height: int) -> Group:
     """Return the picture for a terminal of this size: newest values above, the way to KITA below."""
     status = running.status()
     rows = latest(running.database, None, apart=True) if running.database.exists() else []
-    shown = max(1, (height - OTHER_LINES) // len(DEVICES))
+    shown = max(1, (height - OTHER_LINES - len(running.bed)) // len(running.bed))
     note = Text("Simulated devices. For documentation; not a monitor, not an alarm system.", style="dim")
     return Group(_values(running, rows, shown, width), _way(running, status, rows), note)
 
@@ -156,13 +168,14 @@ def summary(running: Demo) -> tuple[bool, str]:
     status, counts = running.status(), count(running.database)
     counters, spool = status["forward"]["counters"], status["forward"]["spool"]
     rows = latest(running.database, None, apart=True)
-    devices = len({row.device for row in rows})
-    ok = devices == len(DEVICES) and not (counters["rows_lost"] or counters["rejected"] or spool["waiting"])
+    devices, wanted = len({row.device for row in rows}), len(running.bed)
+    ok = devices == wanted and not (counters["rows_lost"] or counters["rejected"] or spool["waiting"])
     return ok, (
-        f"{'ok' if ok else 'NOT ok'}: {devices} of {len(DEVICES)} devices in KITA, "
+        f"{'ok' if ok else 'NOT ok'}: {devices} of {wanted} devices in KITA, "
         f"{counters['messages']} HL7 messages, {counters['accepted']} acknowledged, {spool['waiting']} waiting, "
-        f"{counters['rows_lost']} samples lost, "
-        f"{counts['apart']} observations stored (apart from charting: simulated), {counts['repeated']} repeats folded"
+        f"{counters['rows_lost']} samples lost, {counts['apart']} observations, "
+        f"{counts['waves']} runs of waves and {counts['alerts']} changes of alerts stored "
+        f"(apart from charting: simulated), {counts['repeated']} repeats folded"
     )
 
 

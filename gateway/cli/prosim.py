@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from gateway import registry
 from gateway.cli.output import err, print_json, print_table, progress
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption, stop_on_signals
 from gateway.config import read_config
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, MdiError
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec
@@ -79,7 +80,7 @@ def prosim(
     watched = _configured(config, monitor) if monitor else _given(profile, port)
     session = ProSim(_link("serial", {"device": simulator, **LINE}), CLOCKS.monotonic, simulator)
     stop = stop_on_signals()
-    with _running(watched, stop), _opened(session):
+    with _running(watched), _opened(session):
         err.print(f"{session.model} {session.firmware} on {simulator}", markup=False, highlight=False)
         for setting in wanted:
             session.set(setting)
@@ -115,13 +116,14 @@ class _Watched:
     port: Port
     reader: RingReader
     number: int
+    compile_plan: Callable[[str, str], Plan]  # profile id, firmware
 
     def take(self, comparison: Comparison) -> None:
-        """Hand on what has come."""
-        device = next(device for device in self.port.devices if device.number == self.number)
+        """Hand on what has come, each block with the plan it was made with."""
         for block in self.reader.read(RING_ROWS):
-            mine = block.rows[block.rows["source"] == self.number]
-            comparison.take(device.plan, mine)
+            made_with = self.reader.plan_name(block.plan)
+            plan = self.compile_plan(made_with.profile_id, made_with.firmware)
+            comparison.take(plan, block.rows[block.rows["source"] == self.number])
         self.reader.release()
 
 
@@ -138,7 +140,8 @@ def _configured(path: Path, name: str) -> _Watched:
         for device in port.devices:
             if device.settings.name == name:
                 writer, reader = _ring()
-                return _Watched(make_port(config, port, make_link(port), writer), reader, device.number)
+                made = make_port(config, port, make_link(port), writer)
+                return _Watched(made, reader, device.number, config.profiles.plan)
     known = ", ".join(device.settings.name for device in config.devices)
     raise ConfigError(f"there is no device {name!r}", str(path), f"known: {known}")
 
@@ -157,13 +160,14 @@ def _given(name: str, where: str) -> _Watched:
     writer, reader = _ring()
     protocol = registry.driver(profile.driver).protocol([DeviceSpec(0, profile)], {})
 
+    @cache
     def compile_plan(_: str, firmware: str) -> Plan:
         return Plan(profile, firmware, nomenclature())
 
     device = PortDevice(0, "monitor", profile.id, "", compile_plan(profile.id, ""))
     link = _link(kind, {**usual, **place})
     port = Port("monitor", link, protocol, [device], writer, compile_plan, Gate(profile.transmit), CLOCKS)
-    return _Watched(port, reader, 0)
+    return _Watched(port, reader, 0, compile_plan)
 
 
 def _link(kind: str, settings: dict[str, Any]) -> Link:
@@ -176,7 +180,7 @@ def _link(kind: str, settings: dict[str, Any]) -> Link:
 
 
 @contextmanager
-def _running(watched: _Watched, stop: threading.Event) -> Iterator[None]:
+def _running(watched: _Watched) -> Iterator[None]:
     """Read the monitor meanwhile."""
     ended = threading.Event()
     thread = threading.Thread(target=guarded, args=(watched.port, ended), name="monitor")
@@ -194,8 +198,11 @@ def _opened(session: ProSim) -> Iterator[None]:
     session.open()
     try:
         yield
-    finally:
-        session.close()
+    except BaseException:
+        with suppress(MdiError):  # what went wrong first is what a person must read
+            session.close()
+        raise
+    session.close()
 
 
 def _wait(watched: _Watched, comparison: Comparison, timeout: float, hold: float, stop: threading.Event) -> None:
