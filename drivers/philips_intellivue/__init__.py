@@ -1,4 +1,4 @@
-"""Philips IntelliVue monitors (MP, MX, X2, X3) through the Data Export protocol on RS-232. See README.md."""
+"""Philips IntelliVue monitors (MP, MX, X2, X3) through the Data Export protocol, RS-232 or LAN. See README.md."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ DRIVER = Driver(
     name="philips_intellivue",
     protocol=protocol,
     simulator=simulator,
-    links=("serial", "tcp", "replay", "loopback"),
+    links=("serial", "udp", "tcp", "replay", "loopback"),
     frames=("numeric", "wave", "alert"),
     faults=FAULTS,
-    options={"waves": (list, [], _DOC["waves"]), "poll_s": (int, Options().poll_s, _DOC["poll_s"])},
+    options={
+        "transport": (str, Options().transport, _DOC["transport"]),
+        "waves": (list, list(Options().waves), _DOC["waves"]),
+        "poll_s": (int, Options().poll_s, _DOC["poll_s"]),
+    },
 )

@@ -20,16 +20,16 @@ from math import nan
 import numpy as np
 
 from drivers.philips_intellivue import pdu as layout
-from drivers.philips_intellivue.alerts import PATIENT_ALERTS, TECHNICAL_ALERTS, alert_list
+from drivers.philips_intellivue.alerts import PATIENT_ALERTS, TECHNICAL_ALERTS, AlertTable, alert_list
+from drivers.philips_intellivue.continuity import Continuity, Place
 from drivers.philips_intellivue.objects import MonitorObject, meaning
 from drivers.philips_intellivue.pdu import ALERT_MONITOR, MDS, NUMERICS, TICK_NS, WAVES, Malformed, PollResult
-from gateway.core.frame import Event, Fault, Frame, Identified, Payload, Reading, Wave
+from gateway.core.frame import Alerts, Event, Fault, Frame, Identified, Payload, Reading, Wave
 from gateway.core.sample import Validity
 
 MAX_OBJECTS = 1024  # a monitor has some hundred
 OWNER_TIMEOUT_NS = 5_000_000_000  # an object that was silent for so long gives its (physio id, label) free
 WAVE_RESULT_NS = 256_000_000  # waves come in blocks of 256 ms, sections 9.2 and 12, and so on the MP90 recordings
-MAX_STREAMS = 64  # requests whose results are followed; we have four at a time
 
 CLASSES = frozenset({NUMERICS, WAVES, ALERT_MONITOR, MDS})
 NU_VAL, NU_CMPD_VAL, SA_VAL, SA_CMPD_VAL = 0x0950, 0x094B, 0x096E, 0x0967  # section 13
@@ -49,8 +49,7 @@ class _Result:
     source: int
     device_ns: int | None
     gap: bool
-    begins: bool  # the first or only part
-    complete: bool  # the last or only part, none missing
+    place: Place
     events: list[Event] = field(default_factory=list)
 
     def tell(self, kind: str, payload: Payload) -> None:
@@ -68,43 +67,45 @@ class Decoder:
     def __init__(self, source: int) -> None:
         self._source = source
         self._told: set[int] = set()  # polled classes that have given anything since the line is up
+        self._announced = Identified("", "", "", "", source)  # what the monitor said of itself before it was associated
         self.reset()
 
     def reset(self) -> None:
         """A new association: forget what the monitor said in the one before. What it gave then now has a gap."""
         self._objects: dict[int, MonitorObject] = {}
         self._owners: dict[int, dict[tuple[int, int], tuple[int, int]]] = {NUMERICS: {}, WAVES: {}}
-        self._who = Identified("", "", "", "", self._source)
+        self._who = self._announced
         self._clock: tuple[int, int] | None = None  # device time as UTC ns, and the same as RelativeTime
-        self._sequence: dict[tuple[int, int], int] = {}  # polled class, invoke id -> number of the last result
+        self._continuity = Continuity()
         self._gap = set(self._told)  # polled classes of which something was lost since their last frame
-        self._parts: dict[int, int] = {}  # invoke id -> number of the linked part to come; 0 = one is missing
         self._listing = 0  # counts complete lists of numerics
-        self._alerts: dict[tuple[int, int], Reading] | None = None  # of the result under way; None = no list sent
+        self._alerts: AlertTable | None = None  # of the result under way; None = no list sent
         self.incomplete: set[int] = set()  # polled classes whose static attributes should be asked for again
 
     def interrupted(self) -> None:
         """Bytes were lost on the line: a linked result under way can no longer be taken as complete."""
-        self._parts = dict.fromkeys(self._parts, 0)
+        self._continuity.interrupted()
 
     def mds(self, pdu: bytes, attributes: list[layout.Attribute]) -> list[Event]:
         """Take attributes of the MDS object: clock and identity. Tells who the monitor is when that is new."""
         times: dict[int, int | None] = {}
-        who = self._who
         for attribute, at, end in attributes:
             if attribute == TIME_ABS:
                 times[TIME_ABS] = layout.absolute_time_ns(pdu[at:end])
             elif attribute == TIME_REL:
                 times[TIME_REL] = int.from_bytes(pdu[at:end], "big")
-            elif attribute == ID_MODEL:
-                vendor, model = layout.system_model(pdu, at, end)
-                who = replace(who, vendor=vendor, model=model)
-            elif attribute == PROD_SPEC:
-                firmware, serial = _production(layout.production_spec(pdu, at, end))
-                who = replace(who, firmware=firmware or who.firmware, serial=serial or who.serial)
         absolute, relative = times.get(TIME_ABS), times.get(TIME_REL)
         if absolute is not None and relative is not None:
             self._clock = absolute, relative
+        return self._identified(_identity(pdu, attributes, self._who))
+
+    def announced(self, pdu: bytes, attributes: list[layout.Attribute]) -> list[Event]:
+        """Take the attributes of a Connect Indication: who the monitor is, in the associations that follow."""
+        self._announced = _identity(pdu, attributes, Identified("", "", "", "", self._source))
+        return self._identified(self._announced)
+
+    def _identified(self, who: Identified) -> list[Event]:
+        """Tell who the monitor is when that is new."""
         if who == self._who:
             return []
         self._who = who
@@ -115,13 +116,15 @@ class Decoder:
         polled = found.polled
         if polled not in CLASSES:
             return []
-        begins, complete = self._link(found)
-        if self._lost_before(found):
+        if self._continuity.is_stale(found):
+            return [Fault("stale", f"result {found.sequence} came twice or after a newer one", self._source)]
+        place = self._continuity.place(found)
+        if place.lost:
             self._gap.add(polled)
             self.incomplete.add(polled)
         gap = polled in self._gap
         self._gap.add(polled)  # until this result has been told
-        result = _Result(pdu, found, t_ns, self._source, self._device_time(found), gap, begins, complete)
+        result = _Result(pdu, found, t_ns, self._source, self._device_time(found), gap, place)
         try:
             self._decode(result)
         except layout.BROKEN:
@@ -147,31 +150,6 @@ class Decoder:
                 result.events += self.mds(result.pdu, attributes)
 
     # ---- what holds for every result
-
-    def _link(self, found: PollResult) -> tuple[bool, bool]:
-        """Return whether a result begins with this part, and whether it is complete with it."""
-        expected = self._parts.pop(found.invoke, 1)
-        if found.part == 0:
-            broken = expected == 0
-        else:
-            broken = found.part not in {1, expected}
-            if len(self._parts) > MAX_STREAMS:
-                self._parts.clear()
-            self._parts[found.invoke] = 0 if broken else found.part + 1
-        if broken:
-            self._gap.add(found.polled)
-        return found.part == 1 or (found.part == 0 and expected == 1), found.part == 0 and not broken
-
-    def _lost_before(self, found: PollResult) -> bool:
-        """Tell whether the sequence number shows a loss. Each request (invoke id) counts for itself."""
-        if found.sequence is None:
-            return False
-        stream = found.polled, found.invoke
-        if len(self._sequence) > MAX_STREAMS:
-            self._sequence.clear()
-        last = self._sequence.get(stream, found.sequence)
-        self._sequence[stream] = found.sequence
-        return found.sequence not in {last, (last + 1) & 0xFFFF}  # the parts of a linked result share their number
 
     def _device_time(self, found: PollResult) -> int | None:
         """Return the monitor's clock at this result. The pair moves along, for ticks wrap after 6.2 days."""
@@ -209,7 +187,7 @@ class Decoder:
 
     def _numerics(self, result: _Result) -> None:
         readings: list[Reading] = []
-        self._listing += result.begins
+        self._listing += result.place.begins
         pdu = result.pdu
         for key, attributes in result.found.observations:
             known = self._known(key)
@@ -226,7 +204,7 @@ class Decoder:
                 readings += self._readings(result, key, known, values)
             elif known.off:
                 readings += known.withdrawn()
-        if result.complete:
+        if result.place.complete:
             for known in self._objects.values():
                 if known.units and known.listed != self._listing:
                     readings += known.withdrawn()
@@ -296,7 +274,7 @@ class Decoder:
 
     def _alert_lists(self, result: _Result) -> None:
         """Tell the alerts of a complete result: all monitors, both lists; a list that was not sent is unchanged."""
-        if result.begins:
+        if result.place.begins:
             self._alerts = None
         for key, attributes in result.found.observations:
             known = self._known(key)
@@ -305,8 +283,8 @@ class Decoder:
                     known.alerts[attribute] = alert_list(result.pdu, at, end, attribute == TECHNICAL_ALERTS)
             for alerts in known.alerts.values():
                 self._alerts = {**(self._alerts or {}), **alerts}
-        if result.complete and self._alerts is not None:
-            result.tell("alert", list(self._alerts.values()))
+        if result.place.complete and self._alerts is not None:
+            result.tell("alert", Alerts(tuple(self._alerts.values())))
 
 
 def _ticks(then: int, now: int) -> int:
@@ -344,6 +322,18 @@ def _age_ns(stamp: bytes, result: _Result) -> int | None:
     if measured_ns is None or result.device_ns is None:
         return None
     return result.device_ns - measured_ns
+
+
+def _identity(pdu: bytes, attributes: list[layout.Attribute], who: Identified) -> Identified:
+    """Return who the monitor is: what was known, and over it what the attributes say."""
+    for attribute, at, end in attributes:
+        if attribute == ID_MODEL:
+            vendor, model = layout.system_model(pdu, at, end)
+            who = replace(who, vendor=vendor, model=model)
+        elif attribute == PROD_SPEC:
+            firmware, serial = _production(layout.production_spec(pdu, at, end))
+            who = replace(who, firmware=firmware or who.firmware, serial=serial or who.serial)
+    return who
 
 
 def _production(entries: list[tuple[int, int, str]]) -> tuple[str, str]:

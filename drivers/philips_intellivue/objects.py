@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from drivers.philips_intellivue.alerts import AlertTable
 from drivers.philips_intellivue.pdu import TICK_NS, Malformed, float_type, unpack_2
 from gateway.core.frame import Reading
 from gateway.core.sample import Flag, Validity
@@ -79,7 +80,7 @@ class MonitorObject:
     last: Measured | None = None  # the episodic measurement that was last reported
     units: dict[int, int] = field(default_factory=dict)  # physio id -> unit code of what it has reported
     listed: int = 0  # number of the last result that listed it
-    alerts: dict[int, dict[tuple[int, int], Reading]] = field(default_factory=dict)  # by attribute id
+    alerts: dict[int, AlertTable] = field(default_factory=dict)  # by attribute id
     spec: tuple[int, int, int] | None = None  # sample bits, significant bits, flags
     scale: tuple[float, float, int, int] | None = None  # lower and upper: absolute, scaled
     period: int = 0  # ticks
@@ -100,14 +101,14 @@ class MonitorObject:
             self.conversion = _conversion(self)
 
     def measured(self, readings: list[Reading], age_ns: int | None) -> list[Reading]:
-        """Return an episodic measurement once, though the monitor repeats it with every result.
+        """Return an episodic measurement once, though the monitor repeats it with every result, and with its age.
 
         A measurement found at the start of an association that is older than FRESH_NS, or of unknown age, may be of
         another patient: its values are held back (not available). That a value is withdrawn is told. A number without
         a time stamp cannot be told from its repetition and is given as it comes.
         """
         last = self.last
-        numbers = not all(isnan(reading.value) for reading in readings)
+        numbers = any(_is_number(reading) for reading in readings)
         values = tuple((reading.object, repr(reading.value), reading.validity) for reading in readings)
         same = last is not None and last.stamp == self.stamp and bool(self.stamp or not numbers)
         if last is not None and same and (last.held_back or last.values == values):
@@ -116,7 +117,8 @@ class MonitorObject:
         self.last = Measured(self.stamp, values, held_back)
         if held_back:
             return [reading._replace(value=nan, validity=Validity.NA) for reading in readings]
-        return readings
+        age = _age(age_ns)
+        return [reading._replace(age_ns=age) if _is_number(reading) else reading for reading in readings]
 
     def withdrawn(self) -> list[Reading]:
         """Return the readings of an object that is off or no longer listed: not available, said once."""
@@ -124,6 +126,15 @@ class MonitorObject:
         gone = [Reading(code, self.label, unit, nan, Validity.NA, flags) for code, unit in self.units.items()]
         self.units = {}
         return gone
+
+
+def _is_number(reading: Reading) -> bool:
+    return not isinstance(reading.value, str) and not isnan(reading.value)
+
+
+def _age(age_ns: int | None) -> int:
+    """Return the age that a new measurement can have. Another one means that the monitor's clock was set: then 0."""
+    return age_ns if age_ns is not None and 0 < age_ns <= FRESH_NS else 0
 
 
 def _conversion(known: MonitorObject) -> Conversion | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import nan
 from typing import Any
 
 from gateway.core.settings import Settings, build, setting
 
+TRANSPORTS = ("serial", "udp")
 FAULTS: dict[str, str] = {
     "garbage": "Bytes outside of frames: check baud rate, cable and that the port speaks Data Export.",
     "cut": "A frame began before the last one ended: bytes are lost, check the cable and its length.",
@@ -19,22 +21,32 @@ FAULTS: dict[str, str] = {
     "pdu": "A frame is intact but not built as this driver knows it: report it with a recording and the firmware.",
     "roer": "The monitor refuses a request: check that Data Export is fully enabled in its configuration.",
     "refused": "The monitor refuses the association: end the other client of its data export, or restart the monitor.",
-    "no_answer": "Nothing answers: switch the monitor on, check the cable and that the port is set to Data Export.",
+    "no_answer": "Nothing answers: switch the monitor on, check cable, port set to Data Export, address and transport.",
     "abort": "The monitor ended the association; the driver associates again.",
     "silence": "The monitor has stopped sending; the driver asks and then associates again. Check the cable.",
+    "stale": "A result came twice, or after a newer one, and is thrown away: harmless when rare on a network.",
     "ambiguous": "Two objects send the same value at once; only the first is used. Give them different labels.",
     "unscaled": "A wave came without its scale and is not shown; the driver asks for the scale.",
     "no_waves": "The monitor does not grant waves on this port: enable them, or remove them from the configuration.",
 }
 
 
+OWN_WAVES = "*"  # in place of a list of waves
+
+
 @dataclass(frozen=True, slots=True)
 class Options(Settings):
     """Options of a port."""
 
+    transport: str = field(
+        default="serial",
+        metadata=setting("serial: framed, through the RS-232 port; udp: through the LAN port", choices=TRANSPORTS),
+    )
     waves: tuple[int | str, ...] = field(
-        default=(),
-        metadata=setting("waves to ask for, in order of priority: ids of waveform metrics of the profile, or TextIds"),
+        default=(OWN_WAVES,),
+        metadata=setting(
+            'waves to ask for, by priority: ids of waveforms of the profile, or TextIds; ["*"]: the monitor chooses'
+        ),
     )
     poll_s: int = field(
         default=600,  # protocol notes section 5
@@ -44,34 +56,27 @@ class Options(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Scenario(Settings):
-    """What the simulated monitor and its patient are like. Windows are (from, to) in seconds since the first call."""
+    """What the simulated monitor does. What it measures comes from the scene, unless a number is given here.
 
-    seed: int = field(default=1, metadata=setting("chooses the phases of the drifts"))
-    hr: float = field(default=78.0, metadata=setting("heart rate, start value; above 120 it alarms", "/min"))
-    pvc: float = field(default=0.0, metadata=setting("premature beats", "/min"))
-    st1: float = field(default=0.1, metadata=setting("ST level, lead I", "mm"))
-    spo2: float = field(default=97.0, metadata=setting("saturation, start value; below 90 it alarms", "%"))
-    perf: float = field(default=2.4, metadata=setting("perfusion index, start value"))
-    rr: float = field(default=16.0, metadata=setting("respiration rate, start value", "/min"))
-    sys: float = field(default=122.0, metadata=setting("systolic pressure, start value", "mm[Hg]"))
-    dia: float = field(default=74.0, metadata=setting("diastolic pressure, start value", "mm[Hg]"))
-    temp: float = field(default=36.8, metadata=setting("temperature, start value", "Cel"))
-    etco2: float = field(default=38.0, metadata=setting("end-tidal CO2, start value", "mm[Hg]"))
+    Windows are (from, to) in seconds since the first call.
+    """
+
+    hr: float = field(default=nan, metadata=setting("heart rate and pulse", "/min"))
+    spo2: float = field(default=nan, metadata=setting("saturation", "%"))
+    perf: float = field(default=nan, metadata=setting("perfusion index"))
+    rr: float = field(default=nan, metadata=setting("respiration rate", "/min"))
+    sys: float = field(default=nan, metadata=setting("systolic pressure, arterial and cuff", "mm[Hg]"))
+    dia: float = field(default=nan, metadata=setting("diastolic pressure, arterial and cuff", "mm[Hg]"))
+    temp: float = field(default=nan, metadata=setting("temperature", "Cel"))
+    etco2: float = field(default=nan, metadata=setting("end-tidal CO2", "mm[Hg]"))
     demo: bool = field(default=False, metadata=setting("mark all values as demonstration data"))
     test: bool = field(default=False, metadata=setting("mark all values as test data"))
     leads_off_s: tuple[float, ...] = field(default=(), metadata=setting("window without ECG leads", "s"))
-    nbp_cycle_s: float = field(
-        default=300.0, metadata=setting("from one cuff measurement to the next; the first is at 5 s", "s", low=1)
-    )
     firmware: str = field(default="L.01.18", metadata=setting("software revision; default: the captured beacon's"))
     refuse: int = field(default=0, metadata=setting("association requests that are refused first"))
     silence_s: tuple[float, ...] = field(default=(), metadata=setting("window in which it is switched off", "s"))
     mtu: int = field(default=1456, metadata=setting("largest PDU it sends and takes", low=256, high=4096))
     extended: bool = field(default=True, metadata=setting("false: grants only single polls, as old revisions do"))
-    epoch_s: float = field(
-        default=1_705_321_845.0,  # 2024-01-15 12:30:45, as in the worked example, protocol notes section 16.2
-        metadata=setting("what its clock shows at the first call, as UTC seconds since 1970", "s"),
-    )
     said: object = field(default=None, metadata=setting("function called with each Said as it is sent"))
 
 
@@ -80,9 +85,11 @@ def port_options(given: Mapping[str, Any]) -> Options:
     return build(Options, given, _nowhere)
 
 
-def scenario(given: Mapping[str, Any]) -> Scenario:
-    """Check a scenario; options of the port may be among them and are left out. Raises: ConfigError."""
-    return build(Scenario, given, _nowhere, [field.name for field in fields(Options)])
+def scenario(given: Mapping[str, Any]) -> tuple[Scenario, str]:
+    """Check a scenario; options of the port may be among it. Return it with the transport. Raises: ConfigError."""
+    known = {field.name for field in fields(Options)}
+    options = port_options({name: value for name, value in given.items() if name in known})
+    return build(Scenario, given, _nowhere, known), options.transport
 
 
 def _nowhere(*_: str) -> str:

@@ -20,9 +20,16 @@ from gateway.core.sample import Validity
 
 # PDU families, section 4
 ASSOCIATE_ACCEPT, ASSOCIATE_REFUSE, ASSOCIATE_REQUEST = 0x0E, 0x0C, 0x0D
-RELEASE_REQUESTED, RELEASE_DONE, ABORTED, DATA = 0x09, 0x0A, 0x19, 0xE1
+RELEASE_REQUESTED, RELEASE_DONE, ABORTED, DATA, CONNECT_INDICATION = 0x09, 0x0A, 0x19, 0xE1, 0x00
+FAMILIES = frozenset(
+    {
+        *(ASSOCIATE_ACCEPT, ASSOCIATE_REFUSE, ASSOCIATE_REQUEST),
+        *(RELEASE_REQUESTED, RELEASE_DONE, ABORTED, DATA, CONNECT_INDICATION),
+    }
+)
 # remote operations and commands, sections 8 to 10
 ROIV, RORS, ROER, ROLRS = 1, 2, 3, 5
+LAST_LINKED = 3  # state of the last ROLRS, before the RORS that ends the linked result
 CONFIRMED_EVENT, CONFIRMED_SET, CONFIRMED_ACTION = 1, 5, 7
 MDS_CREATE, SINGLE_POLL, EXTENDED_POLL = 0x0D06, 0x0C16, 0xF13B
 # object classes, section 13
@@ -79,10 +86,14 @@ class Observation(NamedTuple):
 
 
 class PollResult(NamedTuple):
-    """One poll result, or one part of a linked one (`part` 1, 2, …; the final part and a lone result have 0)."""
+    """One poll result, or one part of a linked one.
+
+    part: 1, 2, …; the final part and a lone result have 0; next_final: it says that the final part follows
+    """
 
     invoke: int
     part: int
+    next_final: bool
     polled: int
     sequence: int | None
     relative_time: int
@@ -142,9 +153,9 @@ def poll_result(pdu: bytes) -> PollResult | None:
         return None
     relative, absolute, _, polled, _ = _time(pdu, at)
     observations = _observations(pdu, at + 18, end)
-    return PollResult(
-        invoke, pdu[9] if linked else 0, polled, sequence, relative, absolute_time_ns(absolute), observations
-    )
+    state, part = pdu[8:10] if linked else (0, 0)
+    time_ns = absolute_time_ns(absolute)
+    return PollResult(invoke, part, state == LAST_LINKED, polled, sequence, relative, time_ns, observations)
 
 
 def _observations(pdu: bytes, at: int, end: int) -> list[Observation]:

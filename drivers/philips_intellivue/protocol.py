@@ -1,4 +1,4 @@
-"""The driver: bytes to checked PDUs (framing), PDUs to frames (decoder), and what to say meanwhile (session).
+"""The driver: bytes to checked PDUs (transport), PDUs to frames (decoder), and what to say meanwhile (session).
 
 One monitor to a line. Results are decoded whatever state the session is in; the session decides only what is sent.
 """
@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drivers.philips_intellivue import pdu as layout
+from drivers.philips_intellivue.beacon import beacon
 from drivers.philips_intellivue.decoder import Decoder
-from drivers.philips_intellivue.framing import FrameReader
-from drivers.philips_intellivue.options import port_options
+from drivers.philips_intellivue.options import OWN_WAVES, port_options
 from drivers.philips_intellivue.session import Session, State
+from drivers.philips_intellivue.transport import transport
 from gateway.core.errors import ConfigError
 from gateway.core.frame import NEED_DATA, Event, Fault
 from gateway.core.profile import MetricSpec, Profile
@@ -24,16 +25,20 @@ LABEL_PARTITION = 0x0002_0000  # TextId of a wave = this + physio id, section 12
 
 
 class IntellivueProtocol:
-    """One IntelliVue monitor on a serial line (gateway.core.protocol.DeviceProtocol).
+    """One IntelliVue monitor (gateway.core.protocol.DeviceProtocol).
 
-    source: number of the device in its port; waves: TextIds; poll_s: period of the extended polls
-    frames_ok: frames with a right checksum so far, over all restarts of the line
+    source: number of the device in its port; waves: TextIds, None: the monitor's own list; poll_s: period of the
+    extended polls; carrier: "serial" or "udp"
+    frames_ok: frames with a right checksum, or datagrams that are PDUs, so far, over all restarts of the line
     """
 
-    def __init__(self, source: int, waves: tuple[int, ...], poll_s: int) -> None:
+    def __init__(self, source: int, waves: tuple[int, ...] | None, poll_s: int, carrier: str = "serial") -> None:
         self.frames_ok = 0
         self._source = source
+        self._carrier = carrier
         self._events: deque[Event] = deque()
+        self._out: deque[bytes] = deque()  # PDUs that wait for a datagram of their own
+        self._now = 0.0
         self._session = Session(waves, poll_s, self._fault)
         self._forget()
 
@@ -43,14 +48,13 @@ class IntellivueProtocol:
         self._session.start(now)
 
     def receive_data(self, data: bytes, t_ns: int) -> None:
-        """Take bytes in any split, with any garbage."""
-        for item in self._reader.feed(data):
+        """Take bytes in any split, with any garbage; on the LAN one datagram."""
+        for item in self._transport.read(data):
             if isinstance(item, Fault):
                 self._events.append(Fault(item.reason, item.detail, self._source, item.bad_frame))
                 self._decoder.interrupted()
                 continue
             self.frames_ok += 1
-            self._session.heard()
             try:
                 self._events.extend(self._pdu(item, t_ns))
             except layout.BROKEN as error:
@@ -61,20 +65,24 @@ class IntellivueProtocol:
         return self._events.popleft() if self._events else NEED_DATA
 
     def data_to_send(self, now: float) -> bytes:
-        """Return polls, keep-alives and what the association needs."""
-        return self._session.data_to_send(now)
+        """Return polls, keep-alives and what the association needs; on the LAN one datagram of it."""
+        self._now = now
+        self._out.extend(self._session.due(now))
+        return self._transport.write(self._out)
 
     def next_wake(self) -> float | None:
-        """Return when data_to_send wants to be asked again."""
-        return self._session.next_wake()
+        """Return when data_to_send wants to be asked again: at once while datagrams wait."""
+        return self._now if self._out else self._session.next_wake()
 
     def stop(self, now: float) -> None:
         """Release the association."""
+        self._out.clear()
         self._session.stop(now)
 
     def _forget(self) -> None:
         self._events.clear()
-        self._reader = FrameReader()
+        self._out.clear()
+        self._transport = transport(self._carrier)
         self._decoder = Decoder(self._source)
 
     def _fault(self, reason: str, detail: str) -> None:
@@ -82,8 +90,13 @@ class IntellivueProtocol:
 
     def _pdu(self, pdu: bytes, t_ns: int) -> list[Event]:
         """Take one PDU by its family."""
-        family = pdu[0] if pdu else 0
+        family = pdu[0] if pdu else 0xFF
         session = self._session
+        if family == layout.CONNECT_INDICATION:
+            announced = beacon(pdu)
+            session.announced(announced.where())
+            return self._decoder.announced(pdu, announced.attributes)
+        session.heard()
         if family == layout.DATA:
             return self._data(pdu, t_ns)
         if family == layout.ASSOCIATE_ACCEPT:
@@ -118,6 +131,8 @@ class IntellivueProtocol:
         elif kind == layout.ROIV:
             event = layout.event(pdu)
             if event is not None and event.type == layout.MDS_CREATE:
+                if event.object[0] != layout.MDS:  # its answer would name an object that [transmit] does not
+                    raise layout.Malformed(f"MDS Create Event of object class 0x{event.object[0]:04X}")
                 if self._session.state is not State.OPERATING:
                     self._decoder.reset()
                 self._session.created(event)
@@ -142,11 +157,19 @@ def protocol(devices: Sequence[DeviceSpec], options: Mapping[str, Any]) -> Intel
     if len(devices) != 1:
         raise ConfigError(f"{len(devices)} devices on one line", hint="an IntelliVue port serves exactly one monitor")
     settings = port_options(options)
-    if len(settings.waves) > MAX_WAVES:
+    return IntellivueProtocol(
+        devices[0].source, _waves(settings.waves, devices[0].profile), settings.poll_s, settings.transport
+    )
+
+
+def _waves(wanted: Sequence[Any], profile: Profile) -> tuple[int, ...] | None:
+    """Return the TextIds of the waves to ask for, None for the monitor's own list. Raises: ConfigError."""
+    if list(wanted) == [OWN_WAVES]:
+        return None
+    if len(wanted) > MAX_WAVES:
         hint = f"a serial port carries about three, never more than {MAX_WAVES}"
-        raise ConfigError(f"waves: {len(settings.waves)} are too many", hint=hint)
-    waves = tuple(_wave_label(wave, devices[0].profile) for wave in settings.waves)
-    return IntellivueProtocol(devices[0].source, waves, settings.poll_s)
+        raise ConfigError(f"waves: {len(wanted)} are too many", hint=hint)
+    return tuple(_wave_label(wave, profile) for wave in wanted)
 
 
 def _wave_label(wave: Any, profile: Profile) -> int:

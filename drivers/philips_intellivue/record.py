@@ -11,29 +11,50 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from drivers.philips_intellivue.options import Scenario
 from drivers.philips_intellivue.protocol import IntellivueProtocol
 from drivers.philips_intellivue.simulator import IntellivueMonitor
-from gateway.core.frame import NEED_DATA, Event, Fault, Frame, Identified, Wave
+from gateway.core.frame import NEED_DATA, Alert, Alerts, Event, Fault, Frame, Identified, Wave
+from gateway.core.profile import Profile, parse_profile
 from gateway.core.protocol import DeviceProtocol, Simulator
 from gateway.core.sample import Flag, Validity
+from gateway.core.scene import Scene
 
 CAPTURES = Path(__file__).parent / "captures"
+PROFILE = Path(__file__).parents[2] / "firmware_profiles" / "philips" / "intellivue_mp.toml"
 STEP_S = 0.001  # shortest time between two looks: a wake that is not honest shows as slowness, not as a hang
+SCENE = Scene(seed=1)
 
 WAVES = (0x0002_0102, 0x0002_4BB4)  # ECG II, pleth
 
-# name -> seconds, waves, scenario
-SCENARIOS: dict[str, tuple[float, tuple[int, ...], Scenario]] = {
-    "numerics": (30.0, (), Scenario(nbp_cycle_s=15.0)),
-    "waves": (10.0, WAVES, Scenario(leads_off_s=(4.0, 7.0))),
-    "demo_alarms_linked": (15.0, (), Scenario(hr=135.0, spo2=83.0, demo=True, mtu=300)),
-    "single_polls": (12.0, (), Scenario(extended=False, firmware="C.00.01")),
+
+class Recording(NamedTuple):
+    """How one of the recordings is made. begin: `now` at its first byte; a scene alarms from 30 to 40 s."""
+
+    begin: float
+    seconds: float
+    waves: tuple[int, ...] | None
+    scenario: Scenario
+
+
+RECORDINGS = {
+    "numerics": Recording(3.0, 5.0, (), Scenario(hr=81, spo2=96.5)),
+    "waves": Recording(0.0, 5.0, WAVES, Scenario(leads_off_s=(2.0, 3.5))),
+    "own_waves": Recording(0.0, 8.0, None, Scenario()),
+    "demo_alarms_linked": Recording(36.0, 6.0, (), Scenario(demo=True, mtu=700)),
+    "single_polls": Recording(0.0, 4.0, (), Scenario(extended=False, firmware="C.00.01")),
 }
+
+
+@cache
+def shipped_profile() -> Profile:
+    """Return the profile of this driver's monitor."""
+    return parse_profile(PROFILE.read_text(encoding="utf-8"), "philips/intellivue_mp", PROFILE.name)
 
 
 def converse(
@@ -66,9 +87,10 @@ def drain(protocol: DeviceProtocol) -> list[Event]:
 
 
 def summary(events: list[Event]) -> dict[str, Any]:
-    """Return what a stream of events says, as plain objects. Keys of values: object/instance/unit in hexadecimal."""
+    """Return what a stream of events says, as plain objects. Keys of values: object/label/unit in hexadecimal."""
     values: dict[str, list[float]] = defaultdict(list)
     states: Counter[str] = Counter()
+    alerts: Counter[str] = Counter()
     samples: Counter[str] = Counter()
     for event in events:
         if not isinstance(event, Frame) or isinstance(event.payload, bytes):
@@ -76,18 +98,36 @@ def summary(events: list[Event]) -> dict[str, Any]:
         if isinstance(event.payload, Wave):
             samples[f"0x{event.payload.object:04x}"] += len(event.payload.samples)
             continue
+        if isinstance(event.payload, Alerts):
+            alerts.update(_alert_in_words(alert) for alert in event.payload.active)
+            continue
         for r in event.payload:
-            values[f"{event.kind} 0x{r.object:04x}/0x{r.instance:08x}/0x{r.unit:04x}"].append(r.value)
-            flags = [str(flag.name) for flag in Flag if flag & r.flags]
-            states[" ".join([event.kind, Validity(r.validity).name, *flags])] += 1
+            assert isinstance(r.object, int)
+            assert isinstance(r.unit, int)
+            assert isinstance(r.value, float)
+            values[f"0x{r.object:04x}/0x{r.instance:08x}/0x{r.unit:04x}"].append(r.value)
+            states[" ".join([Validity(r.validity).name, *_flags(r.flags)])] += 1
     return {
         "frames": dict(sorted(Counter(event.kind for event in events if isinstance(event, Frame)).items())),
         "faults": dict(sorted(Counter(event.reason for event in events if isinstance(event, Fault)).items())),
         "identified": [f"{e.vendor} {e.model} {e.firmware} {e.serial}" for e in events if isinstance(e, Identified)],
         "values": {key: _in_words(found) for key, found in sorted(values.items())},
         "states": dict(sorted(states.items())),
+        "alerts": dict(sorted(alerts.items())),
         "wave_samples": dict(sorted(samples.items())),
     }
+
+
+def _flags(flags: int) -> list[str]:
+    return [str(flag.name) for flag in Flag if flag & flags]
+
+
+def _alert_in_words(alert: Alert) -> str:
+    """Return for example "0x0f148 of 0x4182, priority 2, DEMO: ECG TACHY"."""
+    assert isinstance(alert.object, int)
+    assert isinstance(alert.source, int)
+    words = [f"0x{alert.object:05x} of 0x{alert.source:04x}", f"priority {alert.priority}", *_flags(alert.flags)]
+    return ", ".join(words) + (f": {alert.text}" if alert.text else "")
 
 
 def _in_words(values: list[float]) -> str:
@@ -100,10 +140,10 @@ def _in_words(values: list[float]) -> str:
 
 def recording(name: str) -> bytes:
     """Return what the monitor of a scenario says to a driver that is there."""
-    seconds, waves, scenario = SCENARIOS[name]
+    begin, seconds, waves, scenario = RECORDINGS[name]
     protocol = IntellivueProtocol(0, waves, 600)
-    protocol.start(0.0)
-    talk = converse(protocol, IntellivueMonitor(scenario), 0.0, seconds)
+    protocol.start(begin)
+    talk = converse(protocol, IntellivueMonitor(shipped_profile(), scenario, SCENE), begin, begin + seconds)
     return b"".join(said for _, _, said, _ in talk)
 
 
@@ -116,8 +156,8 @@ def decoded(data: bytes) -> list[Event]:
 
 
 if __name__ == "__main__":
-    for scenario_name in SCENARIOS:
-        line = recording(scenario_name)
-        (CAPTURES / f"{scenario_name}.bin").write_bytes(line)
+    for recording_name in RECORDINGS:
+        line = recording(recording_name)
+        (CAPTURES / f"{recording_name}.bin").write_bytes(line)
         text = json.dumps(summary(decoded(line)), indent=1)
-        (CAPTURES / f"{scenario_name}.expected.json").write_text(text + "\n")
+        (CAPTURES / f"{recording_name}.expected.json").write_text(text + "\n")

@@ -9,8 +9,8 @@ While OPERATING three things run side by side: a stream of results per polled cl
 it lapses, asked for again when nothing comes), a keep-alive that is also the question for the monitor's identity, and
 the watch for silence. A monitor that does not grant extended polls is asked every second with single polls.
 
-`now` is known only in data_to_send, so whatever received data changes is stamped with the time of the next call:
-`_deadline` is NaN until then.
+`now` is known only in `due`, so whatever received data changes is stamped with the time of the next call: `_deadline`
+is NaN until then.
 
 Source: protocol notes sections 5 to 9; timings of the implementations named there.
 """
@@ -23,10 +23,10 @@ from enum import Enum, auto
 from math import inf, isnan, nan
 
 from drivers.philips_intellivue import pdu as layout
-from drivers.philips_intellivue.framing import frame
 from drivers.philips_intellivue.pdu import ALERT_MONITOR, MDS, NUMERICS, WAVES, Accept
 
 ANSWER_S = 5.0  # association request and MDS Create Event, section 5: 5..10 s
+REPEAT_S = 2.0  # association request to a monitor that announces itself: as often as one implementation does, section 5
 BACK_OFF_S = 5.0  # after refuse or abort, section 7
 RETRY_S = 1.0  # after an association that we ended ourselves
 DRAIN_S = 2.0  # for the answer to a release of an older association
@@ -79,16 +79,21 @@ class Stream:
     due: float  # when to ask: at once, later the renewal
     asked_at: float = 0.0
     heard_at: float = 0.0
-    heard: bool = False  # since the last data_to_send
+    heard: bool = False  # since the last call of `due`
     misses: int = 0
     refresh: bool = False  # static attributes are missing
+    wanted: bool = True  # false: nobody asked for it in particular, so its silence is no fault, and asked about rarely
+    quiet_s: float = SILENCE_S  # so long it may be silent
     patience: float = REFRESH_S
 
 
 class Session:
-    """Associates, polls, keeps alive and parts. `fault` takes (reason, detail)."""
+    """Associates, polls, keeps alive and parts.
 
-    def __init__(self, waves: tuple[int, ...], poll_s: int, fault: Callable[[str, str], None]) -> None:
+    waves: TextIds, in order of priority; None: those of the monitor's own list; fault: takes (reason, detail)
+    """
+
+    def __init__(self, waves: tuple[int, ...] | None, poll_s: int, fault: Callable[[str, str], None]) -> None:
         self._waves = waves
         self._poll_s = poll_s
         self._fault = fault
@@ -102,8 +107,10 @@ class Session:
         self._counter = 0
         self._heard = False
         self._stale = False  # results come while an association is only asked for
+        self._announced = ""  # where the data export of the monitor is, by its own words
         self._streams: list[Stream] = []
         self._granted = Accept(0.0, 0, 0)
+        self._deadline: float
         self._go(State.IDLE, 0.0)
 
     def stop(self, now: float) -> None:
@@ -123,6 +130,12 @@ class Session:
     def heard(self) -> None:
         """A good frame, of whatever kind."""
         self._heard = True
+
+    def announced(self, where: str) -> None:
+        """Connect Indication: the monitor is there, and nobody is associated with it. Ask again, but not at once."""
+        self._announced = where
+        if self.state is State.WAIT_AC and not isnan(self._deadline):
+            self._deadline = min(self._deadline, self._sent_at + REPEAT_S)
 
     def accepted(self, granted: Accept) -> None:
         """AC: the terms of the association."""
@@ -198,8 +211,8 @@ class Session:
 
     # ---- time
 
-    def data_to_send(self, now: float) -> bytes:
-        """Do what is due and return the frames to send."""
+    def due(self, now: float) -> list[bytes]:
+        """Do what is due and return the PDUs to send."""
         self._now = now
         if self._heard:
             self._heard_at, self._heard = now, False
@@ -212,13 +225,13 @@ class Session:
         elif now >= self._deadline:
             self._late()
         self._stamp(now)
-        if not self._out:
-            return b""
-        out, self._out, self._sent_at = self._out, [], now
-        return b"".join(map(frame, out))
+        out, self._out = self._out, []
+        if out:
+            self._sent_at = now
+        return out
 
     def next_wake(self) -> float | None:
-        """Return when data_to_send has something to do, a time that has passed when it has so now."""
+        """Return when `due` has something to do, a time that has passed when it has so now."""
         if self._out or isnan(self._deadline) or (self._stale and self.state is State.WAIT_AC):
             return self._now
         wake = self._deadline
@@ -233,13 +246,14 @@ class Session:
             self._deadline = now + self._wait
 
     def _go(self, state: State, wait: float) -> None:
-        """Change state; `wait` seconds run from the next data_to_send."""
+        """Change state; `wait` seconds run from the next call of `due`."""
         self.state, self._wait, self._deadline = state, wait, nan
 
     def _late(self) -> None:
         """The deadline of a state other than OPERATING has passed."""
-        if self.state is State.WAIT_AC:
-            self._fault("no_answer", "the monitor does not answer the association request")
+        if self.state is State.WAIT_AC and self._now >= self._sent_at + ANSWER_S:
+            said = f"; it announces its data export at {self._announced}" if self._announced else ""
+            self._fault("no_answer", f"the monitor does not answer the association request{said}")
         if self.state in {State.IDLE, State.WAIT_AC}:
             self._stale = False
             self._out.append(layout.ASSOCIATION_REQUEST)
@@ -261,14 +275,17 @@ class Session:
     # ---- OPERATING
 
     def _operate(self) -> None:
-        waves = bool(self._waves) and bool(self._granted.options & layout.EXT_WAVES)
+        granted = bool(self._granted.options & layout.EXT_WAVES)
+        listed = bool(self._waves) and granted
         self._streams = [
             Stream(NUMERIC_STREAM, NUMERICS, self._now),
             Stream(ALERT_STREAM, ALERT_MONITOR, self._now),
         ]
-        self._go(State.OPERATING, ANSWER_S if waves else inf)
+        if self._waves is None and granted:
+            self._streams.append(Stream(WAVE_STREAM, WAVES, self._now, wanted=False))
+        self._go(State.OPERATING, ANSWER_S if listed else inf)
         self._ask_identity()
-        if waves:
+        if listed:
             self._ask_wave_list()
 
     def _operating(self, now: float) -> None:
@@ -277,10 +294,15 @@ class Session:
             return
         for stream in self._streams:
             if stream.heard:
-                stream.heard_at, stream.heard, stream.misses = now, False, 0
+                stream.heard_at, stream.heard, stream.misses, stream.quiet_s = now, False, 0, SILENCE_S
             if now >= self._due(stream):
                 self._ask(stream, now)
-            elif now >= self._silent_at(stream):
+            elif now < self._silent_at(stream):
+                continue
+            elif not stream.wanted:
+                stream.quiet_s *= 2
+                self._ask(stream, now)
+            else:
                 stream.misses += 1
                 if stream.polled == NUMERICS and stream.misses >= MAX_MISSES:
                     self._lose(f"no numerics after {MAX_MISSES} polls")
@@ -315,7 +337,7 @@ class Session:
         self._out.append(layout.poll(self._invoke(IDENTITY), IDENTITY, MDS, layout.GROUP_SYS_PROD))
 
     def _ask_wave_list(self) -> None:
-        self._out.append(layout.set_wave_list(self._invoke(WAVE_LIST), self._waves))
+        self._out.append(layout.set_wave_list(self._invoke(WAVE_LIST), self._waves or ()))
 
     def _invoke(self, request: int) -> int:
         self._counter += 1
@@ -330,4 +352,4 @@ class Session:
     def _silent_at(self, stream: Stream) -> float:
         """Return when a stream counts as silent. While nothing at all is heard, that is the line's silence."""
         since = max(stream.heard_at, stream.asked_at)
-        return since + SILENCE_S if self._heard_at - since >= SILENCE_S / 2 else inf
+        return since + stream.quiet_s if self._heard_at - since >= SILENCE_S / 2 else inf

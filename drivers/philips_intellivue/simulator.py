@@ -3,29 +3,34 @@
 It follows the simulator checklist of the protocol notes (section 18): answers the association, sends the MDS Create
 Event 100 ms later and again until it is answered, streams extended polls, answers single polls, splits replies that
 exceed the MTU into linked ones, aborts when it hears nothing, refuses or falls silent when the scenario says so.
-Periods (1.024 s for numerics and alerts, 256 ms for waves), invoke ids and empty absolute time stamps of results are
-those of the MP90 recordings. Line noise is not made here.
+On the LAN it announces itself while nobody is associated with it. Periods (1.024 s for numerics and alerts, 256 ms for
+waves), invoke ids and empty absolute time stamps of results are those of the MP90 recordings. Line noise is not made
+here.
 
-All it says follows from the scenario, the time since its first call and what it is asked.
+All it says follows from profile, scenario, scene, time and what it is asked.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from drivers.philips_intellivue import pdu as layout
 from drivers.philips_intellivue.bedside import NUMERIC_PERIOD_S, WAVE_PERIOD_S, Bedside, Said, ticks, within
-from drivers.philips_intellivue.framing import FrameReader, frame
 from drivers.philips_intellivue.options import Scenario, scenario
 from drivers.philips_intellivue.pdu import TICKS_PER_S, listed
+from drivers.philips_intellivue.transport import transport
 from gateway.core.errors import ConfigError
+from gateway.core.profile import Profile
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 
 MDS_CREATE_S, MDS_AGAIN_S = 0.1, 1.0
+BEACON_S = 10.0  # between two announcements, section 5
 TIME_OUT_S = 10.0  # for the 1 s minimum poll period it grants, section 6
 # Section 7, constructed there: minimum poll period 1 s, MTU 1456 both ways, 1 s numerics and waves.
 ACCEPT = bytes.fromhex(
@@ -52,18 +57,20 @@ class _Poll:
     next_at: float
     until: float
     sequence: int = 0
+    seen: set[int] = field(default_factory=set)  # handles whose static attributes went out
 
 
 class IntellivueMonitor:
-    """One monitor (gateway.core.protocol.Simulator)."""
+    """One monitor (gateway.core.protocol.Simulator). carrier: "serial" or "udp"."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._bedside = Bedside(scenario)
+    def __init__(self, profile: Profile, scenario: Scenario, scene: Scene, carrier: str = "serial") -> None:
+        self._bedside = Bedside(profile, scenario, scene)
         self._scenario = scenario
+        self._carrier = carrier
         self._refusals = scenario.refuse
-        self._zero: float | None = None  # `now` of the first call
+        self._begun = False
         self._t = 0.0
-        self._out: list[bytes] = []
+        self._out: deque[bytes] = deque()
         self._drop()
 
     @property
@@ -75,43 +82,46 @@ class IntellivueMonitor:
         """Take what the gateway wrote."""
         if self._is_off(now):
             return
-        for item in self._reader.feed(data):
+        for item in self._transport.read(data):
             if isinstance(item, bytes) and item:
                 self._heard_at = self._t
                 self._take(item)
 
     def data_to_send(self, now: float) -> bytes:
-        """Return what the monitor says by now."""
+        """Return what the monitor says by now; on the LAN one datagram of it."""
         if self._is_off(now):
             return b""
         while (at := self._next_at()) <= self._t:
             self._act(at)
-        out, self._out = self._out, []
-        return b"".join(map(frame, out))
+        return self._transport.write(self._out)
 
     def next_wake(self) -> float | None:
         """Return when it has something to say without being asked."""
         at = self._t if self._out else self._next_at()
-        return None if at == inf or self._zero is None else self._zero + at
+        return None if at == inf or not self._begun else at
 
     def _is_off(self, now: float) -> bool:
         """Keep the time, and tell whether the monitor is switched off, in which case it forgets everything."""
-        if self._zero is None:
-            self._zero = now
-        self._t = now - self._zero
-        off = within(self._scenario.silence_s, self._t)
+        self._t = now
+        if not self._begun:
+            self._begun = True
+            self._bedside.begin = now
+            self._drop()
+        off = within(self._scenario.silence_s, now - self._bedside.begin)
         if off:
             self._drop()
-            self._out = []
+            self._beacon_at = self._bedside.begin + self._scenario.silence_s[1]
+            self._out.clear()
         return off
 
     # ---- association
 
     def _drop(self) -> None:
         """Forget the association."""
-        self._reader = FrameReader()
+        self._transport = transport(self._carrier)
         self._associated = False
-        self._wave_list: tuple[int, ...] = ()
+        self._beacon_at = self._t  # when to announce itself (again)
+        self._wave_list: tuple[int, ...] | None = None  # its own
         self._create_at = inf  # when to send the MDS Create Event (again)
         self._heard_at = 0.0
         self._polls: dict[tuple[int, int], _Poll] = {}
@@ -179,12 +189,15 @@ class IntellivueMonitor:
 
     def _next_at(self) -> float:
         if not self._associated:
-            return inf
+            return self._beacon_at if self._carrier == "udp" else inf
         return min(self._heard_at + TIME_OUT_S, self._create_at, *(poll.next_at for poll in self._polls.values()), inf)
 
     def _act(self, at: float) -> None:
         """Do what is due at `at`."""
-        if self._heard_at + TIME_OUT_S <= at:
+        if not self._associated:
+            self._beacon_at = at + BEACON_S
+            self._out.append(self._bedside.connect_indication(at))
+        elif self._heard_at + TIME_OUT_S <= at:
             self._drop()
             self._out.append(layout.ABORT)
         elif self._create_at <= at:
@@ -202,8 +215,7 @@ class IntellivueMonitor:
 
     def _results(self, poll: _Poll, t: float) -> list[bytes]:
         """Return the reply to a poll: one result, or linked ones when it exceeds the MTU."""
-        static = poll.group == layout.GROUP_ALL and poll.sequence == 0
-        observations = self._bedside.observations(poll.polled, t, static, self._wave_list)
+        observations = self._bedside.observations(poll.polled, t, poll.seen, self._wave_list)
         room = self._scenario.mtu - 64  # headers of a linked extended result have 58 bytes
         parts: list[list[bytes]] = [[]]
         for observation in observations:
@@ -225,8 +237,9 @@ class IntellivueMonitor:
         return layout.SESSION + struct.pack(">HH", layout.ROLRS, len(link) + len(argument)) + link + argument
 
 
-def simulator(devices: Sequence[DeviceSpec], options: Mapping[str, Any]) -> IntellivueMonitor:
+def simulator(devices: Sequence[DeviceSpec], options: Mapping[str, Any], scene: Scene) -> IntellivueMonitor:
     """Build the monitor of one line. Raises ConfigError for an unknown scenario option."""
     if len(devices) != 1:
         raise ConfigError(f"{len(devices)} devices on one line", hint="an IntelliVue port serves exactly one monitor")
-    return IntellivueMonitor(scenario(options))
+    checked, carrier = scenario(options)
+    return IntellivueMonitor(devices[0].profile, checked, scene, carrier)

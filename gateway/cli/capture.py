@@ -340,10 +340,8 @@ def simulate(
     options = _options(device_option, found.device_options)
     devices = [DeviceSpec(i, _fitting(driver, name, profiles), options) for i, name in enumerate(profile)]
     wire = wire_of(pty, tcp, udp, can, _beacon_port(devices[0].profile))
-    scenario = _pairs(option)
-    if udp is not None and "transport" in found.options:  # a driver that speaks in more than one way
-        scenario.setdefault("transport", "udp")
-    simulator = found.simulator(devices, scenario, Scene())
+    spoken = {"transport": "udp"} if udp is not None and "transport" in found.options else {}
+    simulator = found.simulator(devices, spoken | _pairs(option), Scene())
     stop = stop_on_signals()
     with ExitStack() as stack:
         stack.enter_context(wire)

@@ -65,7 +65,6 @@ class Plan:
         self.digest = digest(profile, channels, self.metrics)
         self.unmapped: Counter[tuple[str, int | str]] = Counter()
         self.notes: Notes = NoteList()
-        self._best = int(Validity.QST if profile.experimental else Validity.VLD)
         self._objects: dict[str, dict[tuple[int | str, int], Target]] = {}
         self._fields: dict[str, list[Field]] = {}
         self._alert_bits: dict[str, list[tuple[str, Field]]] = {}
@@ -151,7 +150,7 @@ class Plan:
             if abs(offset - before) < CLOCK_STEP_S and 0 <= frame.t_ns - told < CLOCK_AGAIN_NS:
                 return []
         self._offset = (offset, frame.t_ns)
-        return [(frame.t_ns, 0, offset, metric, source, self._best, 0, 0)]
+        return [(frame.t_ns, 0, offset, metric, source, self._trust(Validity.VLD), 0, 0)]
 
     def _general(self, frame: Frame, object_: int | str, instance: int) -> Target | None:
         """Return the target for any instance.
@@ -206,7 +205,11 @@ class Plan:
         value = convert.one(raw)
         if validity <= Validity.QST:
             validity = Validity.OFLW if value > target.high else Validity.UFLW if value < target.low else validity
-        return value, max(validity, self._best)
+        return value, self._trust(validity)
+
+    def _trust(self, validity: int) -> int:
+        """Nothing of an experimental profile is valid: what would be is questionable."""
+        return Validity.QST if self.experimental and validity <= Validity.VLDATED else validity
 
     def _state(
         self, enum: dict[int | str, int], invalid: frozenset[float], raw: float | str, validity: int
@@ -215,7 +218,7 @@ class Plan:
         if raw in invalid or (not isinstance(raw, str) and math.isnan(raw)):
             return math.nan, (validity if validity > Validity.QST else Validity.NA)
         index = enum.get(raw if isinstance(raw, str) else int(raw))
-        return (math.nan, Validity.INV) if index is None else (float(index), max(validity, self._best))
+        return (math.nan, Validity.INV) if index is None else (float(index), self._trust(validity))
 
     def _wave(self, frame: Frame, wave: Wave, source: int) -> Block:
         table = self._objects.get(frame.kind, {})
@@ -230,7 +233,7 @@ class Plan:
         block["source"] = source
         block["note"] = self.notes.index(str(wave.period_ns))
         block["flags"] = target.flags | wave.flags | Flag.WAVEFORM
-        block["validity"] = max(wave.validity, self._best)
+        block["validity"] = self._trust(wave.validity)
         convert = target.by_unit.get(wave.unit)
         if convert is None:
             self._count_unmapped(frame.kind, f"{wave.object} unit {wave.unit}")

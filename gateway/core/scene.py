@@ -183,8 +183,7 @@ class Scene:
             number = min(number, 100.0)
         if not unit or unit == own:
             return number
-        known = nomenclature().units.get(unit)
-        scale, offset = linear(own, known.ucum if known else unit)
+        scale, offset = linear(own, _ucum(unit))
         return number * scale + offset
 
     def raw(self, spec: MetricSpec, t: float) -> float | None:
@@ -202,6 +201,9 @@ class Scene:
             number = self.value(spec.id, t, unit)
         except (KeyError, ValueError):
             number = self._made_up(spec)
+            if spec.raw_unit:
+                scale, offset = linear(_ucum(spec.unit), _ucum(spec.raw_unit))
+                number = number * scale + offset
         return None if number is None else (number - spec.offset) / spec.scale
 
     def word(self, spec: MetricSpec, t: float) -> str | None:
@@ -273,6 +275,11 @@ class Scene:
         turns = 2 * pi * (times / course.period_s + phase)
         turned = base / 60 * times - swing * course.period_s / (120 * pi) * (np.cos(turns) - np.cos(2 * pi * phase))
         return np.asarray(turned % 1.0)
+
+
+def _ucum(unit: str) -> str:
+    known = nomenclature().units.get(unit)
+    return known.ucum if known else unit
 
 
 _SATURATIONS = frozenset({"MDC_PULS_OXIM_SAT_O2", "MDC_SAT_O2"})

@@ -121,7 +121,10 @@ class UdpLink(DescriptorLink):
 
     def _face(self, device: str) -> None:
         """From now on the line leads to this address, and the system lets nobody else's datagrams through."""
-        self._line_socket.connect((device, self._settings.port))
+        try:
+            self._line_socket.connect((device, self._settings.port))
+        except OSError as error:
+            raise LinkError(f"no way to {device}: {error.strerror or error}", self._where) from error
         self._device = device
 
     def _refuse_two(self) -> None:
@@ -153,19 +156,23 @@ class UdpLink(DescriptorLink):
 
     def _take(self, one: socket.socket, found: list[tuple[int, bytes]]) -> None:
         """Add what the device said on one socket. LinkError: it does not listen, or a second one announces itself."""
+        refusal: OSError | None = None
         for _ in range(DATAGRAMS_MAX):
             try:
                 data, (address, port) = one.recvfrom(READ_MAX)
             except BlockingIOError:
-                return
-            except OSError as error:
-                raise self._lost(error) from error
+                break
+            except OSError as error:  # told before the datagrams that came earlier, and only once
+                refusal = error
+                continue
             if one is self._beacons:
                 self._learn(address)
             elif port != self._settings.port:  # it came before the device was known: anybody could send then
                 continue
             if data and address == self._device:
                 found.append((self._clock(), data))
+        if refusal is not None:
+            raise self._lost(refusal)
 
     def _learn(self, address: str) -> None:
         """Somebody has announced itself. LinkError: it is the second one, and the device is not named."""

@@ -131,7 +131,7 @@ def test_driver_and_simulator_understand_each_other(profile: Profile) -> None:
         assert block.dtype == SAMPLE
         assert set(block["source"].tolist()) <= {3}
         if not isinstance(frame.payload, Wave) and len(block):
-            assert set(block["t_ns"].tolist()) == {frame.t_ns}
+            assert max(block["t_ns"].tolist()) <= frame.t_ns  # episodic values may be older than their frame
     for event in found:
         if isinstance(event, Fault):
             assert event.reason in driver.faults

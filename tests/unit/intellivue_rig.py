@@ -6,14 +6,17 @@ import struct
 from typing import Any
 
 from drivers.philips_intellivue import pdu as layout
-from drivers.philips_intellivue.framing import frame
+from drivers.philips_intellivue.framing import FrameReader, frame
 from drivers.philips_intellivue.options import Scenario
-from drivers.philips_intellivue.pdu import attribute, listed
+from drivers.philips_intellivue.pdu import ALERT_MONITOR, attribute, listed
 from drivers.philips_intellivue.protocol import IntellivueProtocol
-from drivers.philips_intellivue.record import converse, drain
+from drivers.philips_intellivue.record import SCENE, converse, drain, shipped_profile
 from drivers.philips_intellivue.simulator import IntellivueMonitor
-from gateway.core.frame import Event, Fault, Frame, Identified, Reading, Wave
+from gateway.core.frame import Alert, Alerts, Event, Fault, Frame, Identified, Reading, Wave
+from gateway.core.scene import Scene
 
+PROFILE = shipped_profile()
+BEACON = "captures/philips_beacon/philips_intellivue_connect_indication_udp_payload.bin"  # in the fixture `shared`
 NOT_SET = b"\xff" * 8
 S = 1_000_000_000
 
@@ -101,15 +104,26 @@ def clock(absolute: str, relative: int) -> bytes:
     return layout.invocation(layout.ROIV, 1, layout.CONFIRMED_EVENT, argument)
 
 
+def alert(source: int, code: int, kind: int, state: int = 0, info: bytes = b"") -> bytes:
+    return struct.pack(">HHHHHHHHH", source, code, kind, state, 6, 1, 2, 0x0204, len(info)) + info
+
+
+def alerts(patient: list[bytes] | None, technical: list[bytes] | None, **link: object) -> bytes:
+    lists = ((0x0902, patient), (0x0904, technical))
+    items = [attribute(which, listed(entries)) for which, entries in lists if entries is not None]
+    return result(ALERT_MONITOR, observation(0x83C0, *items), **link)  # type: ignore[arg-type]
+
+
 class Fed:
     """A driver that nobody answers; PDUs in, events out."""
 
-    def __init__(self) -> None:
-        self.protocol = IntellivueProtocol(0, (), 600)
+    def __init__(self, carrier: str = "serial") -> None:
+        self.protocol = IntellivueProtocol(0, (), 600, carrier)
         self.protocol.start(0.0)
+        self._wrap = frame if carrier == "serial" else bytes
 
     def pdu(self, pdu: bytes, t_ns: int = 0) -> list[Event]:
-        return self.line(frame(pdu), t_ns)
+        return self.line(self._wrap(pdu), t_ns)
 
     def line(self, data: bytes, t_ns: int = 0) -> list[Event]:
         self.protocol.receive_data(data, t_ns)
@@ -120,6 +134,11 @@ class Fed:
         (event,) = self.pdu(pdu, t_ns)
         return readings_in(event)
 
+    def alerts(self, pdu: bytes) -> list[Alert]:
+        """Feed one PDU that must give one list of alerts."""
+        (event,) = self.pdu(pdu)
+        return alerts_in(event)
+
     def wave(self, pdu: bytes) -> Wave:
         """Feed one PDU that must give one wave."""
         (wave,) = waves_of(self.pdu(pdu))
@@ -129,14 +148,22 @@ class Fed:
 class Talk:
     """A driver and a simulated monitor in virtual time, from one moment to the next."""
 
-    def __init__(self, waves: tuple[int, ...] = (), poll_s: int = 600, **scenario: Any) -> None:
-        self.protocol = IntellivueProtocol(0, waves, poll_s)
-        self.monitor = IntellivueMonitor(Scenario(**scenario))
-        self.now = 0.0
+    def __init__(
+        self,
+        waves: tuple[int, ...] | None = (),
+        poll_s: int = 600,
+        carrier: str = "serial",
+        scene: Scene = SCENE,
+        begin: float = 0.0,
+        **scenario: Any,
+    ) -> None:
+        self.protocol = IntellivueProtocol(0, waves, poll_s, carrier)
+        self.monitor = IntellivueMonitor(PROFILE, Scenario(**scenario), scene, carrier)
+        self.now = begin
         self.events: list[Event] = []
         self.sent: list[tuple[float, bytes]] = []
         self.said: list[tuple[float, bytes]] = []
-        self.protocol.start(0.0)
+        self.protocol.start(begin)
 
     def until(self, end: float) -> list[Event]:
         """Let them speak until `end` and return the events of that time."""
@@ -169,9 +196,35 @@ def readings_in(event: Event) -> list[Reading]:
     return event.payload
 
 
+def amount(reading: Reading) -> float:
+    """Return the number of a reading; this protocol has no words."""
+    assert isinstance(reading.value, float)
+    return reading.value
+
+
+def alerts_in(event: Event) -> list[Alert]:
+    """Return the alerts of an event that must be a list of them."""
+    assert isinstance(event, Frame)
+    assert isinstance(event.payload, Alerts)
+    return list(event.payload.active)
+
+
 def readings_of(events: list[Event], kind: str = "numeric") -> list[Reading]:
     return [reading for frame in frames(events, kind) for reading in readings_in(frame)]
 
 
 def waves_of(events: list[Event]) -> list[Wave]:
     return [frame.payload for frame in frames(events, "wave") if isinstance(frame.payload, Wave)]
+
+
+def pdus(sent: list[tuple[float, bytes]], family: int | None = None) -> list[tuple[float, bytes]]:
+    """Return the PDUs in what one side sent, all or those of one family."""
+    reader = FrameReader()
+    found = [(now, item) for now, data in sent for item in reader.feed(data) if isinstance(item, bytes)]
+    return [(now, pdu) for now, pdu in found if family in (None, pdu[0])]
+
+
+def polls(talk: Talk, polled: int, action: int = layout.EXTENDED_POLL) -> list[float]:
+    """Return when the driver asked for a class."""
+    wanted = action.to_bytes(2, "big"), polled.to_bytes(2, "big")
+    return [now for now, pdu in pdus(talk.sent, layout.DATA) if (pdu[24:26], pdu[32:34]) == wanted]

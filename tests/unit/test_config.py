@@ -30,9 +30,9 @@ def line_with(text: str, part: str) -> int:
 
 def test_the_sample_is_right() -> None:
     config = read_config(ROOT / "mdi_config.toml")
-    assert [p.settings.name for p in config.ports] == ["stue3-seng2", "laboratorium-skabe", "ecmo"]
-    assert [d.number for d in config.devices] == [0, 1, 2, 3]
-    assert config.devices[1].location.room == "Prøverum"
+    assert [p.settings.name for p in config.ports] == ["stue3-seng2", "stue4-seng1", "laboratorium-skabe", "ecmo"]
+    assert [d.number for d in config.devices] == [0, 1, 2, 3, 4]
+    assert config.devices[2].location.room == "Prøverum"
 
 
 def _all_settings() -> list[type[Settings]]:
@@ -41,7 +41,7 @@ def _all_settings() -> list[type[Settings]]:
         for kind in vars(config_module).values()
         if isinstance(kind, type) and issubclass(kind, Settings) and kind is not Settings
     ]
-    shown = ("serial", "tcp", "can")  # replay and loopback are for tests and stand in the documentation of links
+    shown = ("serial", "tcp", "udp", "can")  # replay and loopback are for tests and stand in the documentation of links
     links = [registry.find("link", name).settings for name in shown]
     return [*own, *links, registry.find("sink", "mqtt").settings]
 
@@ -117,8 +117,8 @@ def test_a_mistake_is_one_line_with_its_place(
 
 
 def test_two_ports_on_one_line_are_refused(tmp_path: Path) -> None:
-    port = SAMPLE[SAMPLE.index("[[port]]") : SAMPLE.index("# Two cabinets")]
-    twice = port.replace("stue3-seng2", "stue3-seng3").replace("mp70-17", "mp70-18")
+    port = SAMPLE[SAMPLE.index("[[port]]") : SAMPLE.index("# The same monitor")]
+    twice = port.replace("stue3-seng2", "stue3-seng3").replace("mp70-17", "mp70-19")
     with pytest.raises(ConfigError, match="is already used by port 'stue3-seng2'"):
         read_config(write(tmp_path, SAMPLE + twice))
 

@@ -14,10 +14,10 @@ import pytest
 
 from drivers.philips_intellivue.framing import FrameReader, frame
 from drivers.philips_intellivue.protocol import IntellivueProtocol
-from drivers.philips_intellivue.record import CAPTURES, SCENARIOS, decoded, drain, recording, summary
-from gateway.core.frame import Event, Fault, Frame, Identified, Reading, Wave
-from gateway.core.sample import Validity
-from tests.unit.intellivue_rig import readings_in
+from drivers.philips_intellivue.record import CAPTURES, RECORDINGS, decoded, drain, recording, summary
+from gateway.core.frame import Alert, Event, Fault, Frame, Identified, Wave
+from gateway.core.sample import Flag, Validity
+from tests.unit.intellivue_rig import alerts_in, amount, readings_in
 
 MP90 = ["1A", "1B", "1D"]
 
@@ -60,11 +60,11 @@ def test_mp90_as_an_independent_decoder_read_it(shared: Path, name: str) -> None
             assert all(map(math.isnan, event.payload.samples))
         elif isinstance(event, Frame) and event.kind == "numeric":
             for reading in readings_in(event):
-                if math.isnan(reading.value):
+                if math.isnan(amount(reading)):
                     without[f"0x{reading.object:04x}"] += 1
                     assert reading.validity in {Validity.INV, Validity.NA}
                 else:
-                    values[f"0x{reading.object:04x}/0x{reading.unit:04x}"].append(reading.value)
+                    values[f"0x{reading.object:04x}/0x{reading.unit:04x}"].append(amount(reading))
     assert samples == expected["wave_samples"]
     assert without == expected["no_value"]
     assert {key: len(found) for key, found in values.items()} == {k: v["n"] for k, v in expected["numerics"].items()}
@@ -78,14 +78,36 @@ def test_mp90_alerts_and_time(shared: Path) -> None:
     data, _ = mp90(shared, "1D")
     alerts = [e for e in decoded(data) if isinstance(e, Frame) and e.kind == "alert"]
     assert len(alerts) == 234
-    assert alerts[0].payload == [
-        Reading(0x00C98, 0x04261, 0, 3.0),  # ventricular tachycardia, red
-        Reading(0x10046, 0x1F222, 0, 2.0),  # a module malfunctions
-        Reading(0x10180, 0x00300, 0, 1.0),  # ST cannot be analysed
-    ]
+    new, silenced = (
+        [
+            Alert(0x00C98, 0x04261, 3, "VTACH", flags),  # ventricular tachycardia, red
+            Alert(0x10046, 0, 2, "Rem.AlarmDev.Malf.", Flag.ALERT_INHIBITED, technical=True),  # of an object class
+            Alert(0x10180, 0x00300, 1, "CANNOT ANALYZE ST", flags, technical=True),
+        ]
+        for flags in (Flag(0), Flag.ALERT_INHIBITED)
+    )
+    assert [alerts_in(frame) for frame in alerts[:4]] == [new, new, new, silenced]
     assert alerts[0].device_ns is not None
     assert alerts[-1].device_ns is not None
     assert 238e9 < alerts[-1].device_ns - alerts[0].device_ns < 240e9  # 234 results of 1.024 s
+
+
+def test_mp90_texts_of_alerts(shared: Path) -> None:
+    """All that these monitors showed, as their strings say it."""
+    shown = {a.text for name in MP90 for e in decoded(mp90(shared, name)[0]) if _is_list(e) for a in alerts_in(e)}
+    assert shown == {
+        "CANNOT ANALYZE ST",
+        "Rem.AlarmDev.Malf.",
+        "SpO₂   LOW",
+        "SpO₂   NON-PULSAT.",
+        "SpO₂   SEARCHING",
+        "SpO₂   SENSOR OFF",
+        "VTACH",
+    }
+
+
+def _is_list(event: Event) -> bool:
+    return isinstance(event, Frame) and event.kind == "alert"
 
 
 @pytest.mark.parametrize("name", MP90)
@@ -132,7 +154,7 @@ def good(data: bytes) -> list[bytes]:
     return [item for item in FrameReader().feed(data) if isinstance(item, bytes)]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_our_recordings_are_those_that_the_simulator_makes(name: str) -> None:
     """When this fails on purpose: python -m drivers.philips_intellivue.record, then read the difference."""
     line = (CAPTURES / f"{name}.bin").read_bytes()
@@ -140,10 +162,11 @@ def test_our_recordings_are_those_that_the_simulator_makes(name: str) -> None:
     assert summary(decoded(line)) == json.loads((CAPTURES / f"{name}.expected.json").read_text())
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_our_recordings_hold_what_their_names_say(name: str) -> None:
     found = summary(decoded((CAPTURES / f"{name}.bin").read_bytes()))
     assert found["faults"] == {}
-    assert bool(found["wave_samples"]) == (name == "waves")
-    assert ("numeric VLD DEMO ALERT_ACTIVE" in found["states"]) == (name == "demo_alarms_linked")
+    assert bool(found["wave_samples"]) == (name in ("waves", "own_waves"))
+    assert ("VLD DEMO ALERT_ACTIVE" in found["states"]) == (len(found["alerts"]) > 8) == (name == "demo_alarms_linked")
+    assert ("0x10112 of 0x4182, priority 2: LEADS OFF" in found["alerts"]) == (name == "waves")
     assert found["identified"][0].split()[2] == ("C.00.01" if name == "single_polls" else "L.01.18")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,9 @@ from tests.unit.intellivue_rig import (
     SINGLE_POLL_RESULT,
     Fed,
     S,
+    alert,
+    alerts,
+    amount,
     clock,
     faults,
     label,
@@ -39,7 +43,7 @@ MMHG = 0x0F20
 
 def shown(reading: Reading) -> tuple[float | None, Validity, Flag]:
     return (
-        None if math.isnan(reading.value) else reading.value,
+        None if math.isnan(amount(reading)) else amount(reading),
         Validity(reading.validity),
         Flag(reading.flags),
     )
@@ -94,7 +98,7 @@ def test_special_values_keep_their_reason_unless_the_state_has_a_stronger_one() 
     compound = attribute(0x094B, struct.pack(">HH", 4, len(values)) + values)
     found = Fed().readings(result(NUMERICS, observation(1, compound)))
     assert [Validity(r.validity).name for r in found] == ["NA", "INV", "OFLW", "UFLW"]
-    assert all(math.isnan(r.value) for r in found)
+    assert all(math.isnan(amount(r)) for r in found)
     (reading,) = Fed().readings(result(NUMERICS, observation(1, number(HR, 0x7FFFFF, 0x8000))))
     assert reading.validity == Validity.INV
 
@@ -215,61 +219,38 @@ def test_a_measurement_of_before_the_association_is_held_back(device_clock: str,
     if device_clock:
         fed.pdu(clock(device_clock, 0))
     (reading,) = fed.readings(nbp("2024011512000000", 120, 0, 0))
-    assert math.isnan(reading.value) == held_back
+    assert math.isnan(amount(reading)) == held_back
     assert reading.validity == (Validity.NA if held_back else Validity.VLD)
     assert fed.pdu(nbp("2024011512000000", 121 if held_back else 120, 1, 8_000)) == []
     assert fed.readings(nbp("2024011512030000", 130, 2, 16_000))[0].value == 130.0
 
 
-# ---- alerts
-
-
-def alert(source: int, code: int, kind: int, state: int = 0, info: bytes = b"") -> bytes:
-    return struct.pack(">HHHHHHHHH", source, code, kind, state, 6, 1, 2, 0x0204, len(info)) + info
-
-
-def alerts(patient: list[bytes] | None, technical: list[bytes] | None, **link: object) -> bytes:
-    lists = ((0x0902, patient), (0x0904, technical))
-    items = [attribute(which, listed(entries)) for which, entries in lists if entries is not None]
-    return result(ALERT_MONITOR, observation(0x83C0, *items), **link)  # type: ignore[arg-type]
-
-
-def test_alert_lists() -> None:
-    patient = [alert(0x4182, 0xF148, 0x0400, info=b"\0t" * 20), alert(0x4BB8, 0x003E, 0x0200, 0x0100)]
-    technical = [alert(0xF222, 0x0047, 0x0002), alert(0x4182, 0x0112, 0x0001, 0x8400), alert(0x4A04, 0x0164, 0)]
-    found = Fed().readings(alerts(patient, technical))
-    assert found == [
-        Reading(0x0F148, 0x04182, 0, 3.0),
-        Reading(0x0003E, 0x04BB8, 0, 2.0, flags=Flag.DEMO),
-        Reading(0x10046, 0x1F222, 0, 2.0),  # bit 0 of the code: the source is an object class
-        Reading(0x10112, 0x04182, 0, 1.0, flags=Flag.TEST | Flag.ALERT_INHIBITED),
-        Reading(0x10164, 0x04A04, 0, 0.0),
-    ]
-
-
-def test_the_end_of_all_alerts_is_said_and_an_unsent_list_is_unchanged() -> None:
+@pytest.mark.parametrize(
+    ("stamp", "age_s"),
+    [
+        ("2024011512000700", 3.0),
+        ("2024011512001000", 0.0),
+        ("2024011512004000", 0.0),  # later than now: the clock was set forward since the association began
+        ("2024011511000700", 0.0),  # an hour ago, and yet new: it was set back
+        ("", 0.0),
+        ("ff" * 8, 0.0),
+    ],
+)
+def test_an_episodic_value_carries_its_age_by_the_monitors_own_clock(stamp: str, age_s: float) -> None:
     fed = Fed()
-    fed.readings(alerts([alert(0x4182, 0xF148, 0x0400)], [alert(0x4182, 0x0112, 2)]))
-    (left,) = fed.readings(alerts([], None, sequence=1))
-    assert left.object == 0x10112
-    assert fed.readings(alerts(None, [], sequence=2)) == []
-    assert Fed().pdu(alerts(None, None)) == []  # no list: nothing is known
+    fed.pdu(clock("2024011512000000", 0))
+    fed.pdu(nbp("", 0x7FFFFF, 0, 8_000, 0x2000))
+    (reading,) = fed.readings(nbp(stamp, 120, 1, 80_000))  # ten seconds after the pair
+    assert (reading.value, reading.age_ns) == (120.0, age_s * S)
+    (gone,) = fed.readings(nbp(stamp, 0x7FFFFF, 2, 800_000, 0x2000))
+    assert gone.age_ns == 0  # that it is gone is true now
 
 
-def test_of_two_alerts_of_one_name_the_higher_priority_counts() -> None:
-    entries = [alert(0x4182, 0x003E, kind) for kind in (0x0200, 0x0400, 0x0100)]
-    assert Fed().readings(alerts(entries, [])) == [Reading(0x003E, 0x4182, 0, 3.0)]
-
-
-def test_alerts_of_a_broken_linked_result_are_not_told() -> None:
+def test_a_value_that_is_not_episodic_has_no_age() -> None:
     fed = Fed()
-    one = result(ALERT_MONITOR, observation(1, attribute(0x0902, listed([alert(1, 2, 0x0400)]))), link=(1, 1))
-    two = result(ALERT_MONITOR, observation(2, attribute(0x0902, listed([alert(3, 4, 0x0100)]))), sequence=0)
-    assert fed.pdu(one) == []
-    assert [(r.object, r.value) for r in fed.readings(two)] == [(2, 3.0), (4, 1.0)]
-    assert fed.pdu(one) == []
-    assert faults(fed.line(b"\xc0\x11\x01\xc1")) == ["length"]
-    assert fed.pdu(two) == []
+    fed.pdu(clock("2024011512000000", 0))
+    stamped = observation(1, attribute(0x0990, bytes.fromhex("2024011512000000")), number(HR, 72))
+    assert fed.readings(result(NUMERICS, stamped, relative=80_000))[0].age_ns == 0
 
 
 # ---- identity, time, gaps
@@ -308,10 +289,13 @@ def test_without_the_pair_there_is_no_device_time() -> None:
 
 def test_a_jump_of_the_sequence_is_a_gap_of_its_class_only() -> None:
     fed = Fed()
+    times = count(0, 8_000)
 
     def gap(polled: int, sequence: int, invoke: int = 9) -> bool:
         item = number(HR, 72) if polled == NUMERICS else attribute(0x0902, listed([]))
-        (event,) = fed.pdu(result(polled, observation(polled, item), sequence=sequence, invoke=invoke))
+        (event,) = fed.pdu(
+            result(polled, observation(polled, item), sequence=sequence, invoke=invoke, relative=next(times))
+        )
         assert isinstance(event, Frame)
         return event.after_gap
 

@@ -16,6 +16,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.frame import Fault
 from gateway.core.profile import parse_profile
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene
 
 PROFILE = """
 [profile]
@@ -50,6 +51,12 @@ def test_waves_by_metric_id_or_text_id() -> None:
     assert drain(protocol) == [Fault("garbage", "1 bytes outside of frames", source=3, bad_frame=True)]
 
 
+def test_the_waves_that_are_asked_for_when_nothing_is_said_are_the_monitors_own() -> None:
+    assert build()._session._waves is None
+    assert build(waves=["*"])._session._waves is None
+    assert build(waves=[])._session._waves == ()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -62,6 +69,8 @@ def test_waves_by_metric_id_or_text_id() -> None:
         {"poll_s": 5},
         {"poll_s": 60.5},
         {"pol_s": 60},
+        {"transport": "tcp"},
+        {"waves": ["*", "MDC_PULS_OXIM_PLETH"]},
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
@@ -74,14 +83,14 @@ def test_one_monitor_to_a_line() -> None:
         with pytest.raises(ConfigError):
             DRIVER.protocol(devices, {})
         with pytest.raises(ConfigError):
-            DRIVER.simulator(devices, {})
+            DRIVER.simulator(devices, {}, Scene())
 
 
 def test_scenarios_are_checked() -> None:
-    assert DRIVER.simulator([DEVICE], {"hr": 130, "leads_off_s": [1, 2], "poll_s": 60})
-    for wrong in ({"hart": 80}, {"hr": "fast"}, {"mtu": 10}, {"leads_off_s": 5}):
+    assert DRIVER.simulator([DEVICE], {"hr": 130, "leads_off_s": [1, 2], "poll_s": 60}, Scene())
+    for wrong in ({"hart": 80}, {"hr": "fast"}, {"mtu": 10}, {"leads_off_s": 5}, {"transport": "pigeon"}):
         with pytest.raises(ConfigError):
-            DRIVER.simulator([DEVICE], wrong)
+            DRIVER.simulator([DEVICE], wrong, Scene())
 
 
 def test_every_fault_has_a_sentence_and_every_sentence_is_needed() -> None:

@@ -105,7 +105,7 @@ def test_single_poll_result_of_the_notes() -> None:
     found = pdu.poll_result(SINGLE_POLL_RESULT)
     assert found is not None
     assert found._replace(observations=[]) == pdu.PollResult(
-        0, 0, pdu.NUMERICS, None, 0x0010_0000, 1_705_321_845_000_000_000, []
+        0, 0, False, pdu.NUMERICS, None, 0x0010_0000, 1_705_321_845_000_000_000, []
     )
     assert [observation.key for observation in found.observations] == [0x101, 0x102, 0x103, 0x104]
     assert frame(SINGLE_POLL_RESULT)[-4:].hex() == "ff70e8c1"

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.core.frame import Frame, Reading, Wave
+from gateway.core.alert import CATCH_ALL, Phase, read_note, unpack
+from gateway.core.frame import Alert, Alerts, Frame, Reading, Wave
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Metric, Plan
 from gateway.core.profile import Profile, parse_profile
@@ -56,7 +57,7 @@ def objects(profile: Profile, frame: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for channel in profile.channels:
         for spec in channel.metrics:
-            if spec.frame == frame:
+            if spec.frame == frame and spec.object not in (CATCH_ALL, "clock"):
                 assert isinstance(spec.object, int)
                 found.setdefault(spec.object, []).append(spec.path)
     return found
@@ -68,7 +69,7 @@ def test_it_is_clean(profile: Profile) -> None:
 
 def test_it_is_as_large_as_we_say(profile: Profile) -> None:
     kinds = Counter(spec.kind for channel in profile.channels for spec in channel.metrics)
-    assert kinds == {"numeric": 173, "waveform": 36, "alert": 112}
+    assert kinds == {"numeric": 173, "waveform": 36, "alert": 113, "clock": 1}
     assert len(objects(profile, "numeric")) == 171
 
 
@@ -105,7 +106,8 @@ def test_every_unit_code_of_the_notes_is_mapped(profile: Profile, notes: str) ->
 def test_a_code_that_is_not_the_offset_has_a_reason(profile: Profile) -> None:
     for channel in profile.channels:
         for spec in channel.metrics:
-            assert isinstance(spec.object, int)
+            if not isinstance(spec.object, int):
+                continue
             offset = EVENTS if spec.kind == "alert" else SCADA
             if NOM.term(spec.id).code != offset + spec.object % TECHNICAL:
                 assert spec.source, spec.where
@@ -254,12 +256,45 @@ def test_what_is_measured_now_and_then(plan: Plan, profile: Profile) -> None:
     assert block["flags"][0] & Flag.EPISODIC
 
 
-def test_alerts_of_both_lists_have_their_own_channel(plan: Plan) -> None:
-    found = decode(plan, Reading(0x0C98, 0x4182, 0, 3.0), Reading(0x0C98 + TECHNICAL, 0x4182, 0, 1.0), kind="alert")
-    assert [(m.ref_id, m.path, value) for m, value, _ in found] == [
-        ("MDC_EVT_ECG_V_TACHY", "1.17.1.40", 3.0),
-        ("MDC_EVT_ECG_V_TACHY", "1.17.2.40", 1.0),
+def alert_rows(plan: Plan, *active: Alert) -> list[tuple[str, Phase, int, str, str]]:
+    """Decode one list; return (path of the event, phase, priority, path it is about, text), without the count."""
+    block = plan.decode(Frame("alert", Alerts(active), 0), 0)
+    rows = []
+    for row in block[:-1]:
+        phase, priority = unpack(row["value"])
+        rows.append((plan.metrics[row["metric"]].path, phase, priority, *read_note(plan.notes.text(row["note"]))))  # type: ignore[attr-defined]
+    return rows
+
+
+def test_alerts_of_both_lists_have_their_own_channel_and_find_their_metric(plan: Plan) -> None:
+    patient = Alert(0x0C98, 0x4182, 3, "*** V-Tach")
+    assert alert_rows(plan, patient, Alert(0x0C98 + TECHNICAL, 0x4182, 1, technical=True)) == [
+        ("1.17.1.40", Phase.START, 3, "1.1.1.1", "*** V-Tach"),
+        ("1.17.2.40", Phase.START, 1, "1.1.1.1", ""),
     ]
+    assert alert_rows(plan, patient) == [
+        ("1.17.1.40", Phase.CONTINUE, 3, "1.1.1.1", "*** V-Tach"),
+        ("1.17.2.40", Phase.END, 1, "1.1.1.1", ""),
+    ]
+
+
+def test_an_unknown_alert_is_shown_as_unknown(plan: Plan) -> None:
+    assert alert_rows(plan, Alert(0xFFFE + TECHNICAL, 0, 2, technical=True)) == [
+        ("1.17.2.57", Phase.START, 2, "", "event 131070")
+    ]
+    assert not plan.unmapped
+
+
+def test_a_patient_alert_is_physiological_and_a_technical_one_is_not(profile: Profile) -> None:
+    for channel in profile.channels:
+        for spec in channel.metrics:
+            if spec.kind == "alert" and isinstance(spec.object, int):
+                assert spec.alert == ("technical" if spec.object >= TECHNICAL else "physiological")
+
+
+def test_the_clock_of_the_monitor_has_a_row(plan: Plan) -> None:
+    block = plan.decode(Frame("numeric", [], 5_000_000_000, device_ns=3_600_000_000_000), 0)
+    assert [(plan.metrics[row["metric"]].ref_id, row["value"]) for row in block] == [("MDC_ATTR_TIME_ABS", 3595.0)]
 
 
 @pytest.mark.parametrize("firmware", ["", "C.00", "L.01.18", "M.04.03", "N.01.00"])

@@ -34,6 +34,10 @@ ENCODER = {
     "MDC_ATTR_ALARM_INACTIVATION_STATE",
     "MDC_ATTR_ALARM_PRIORITY",
     "MDC_ATTR_ALERT_TYPE",
+    "MDC_ATTR_ID_MODEL",
+    "MDC_ATTR_CONFIRM_TIMEOUT",
+    "MDCX_ALERTS_ACTIVE",
+    "MDCX_ALERT_WATCHDOG",
 }
 CODE_ZERO = {"MDC_ATTR_SAMP_RATE"}  # IHE WCM sends it with code 0 under its own name
 # MDC_DIM_ id -> text that differs from the reference list on purpose; the reason is in the row's source
