@@ -103,10 +103,11 @@ def test_the_driver_reads_in_the_recording_what_is_written_beside_it(name: str) 
 
 
 @each
-def test_the_simulator_still_says_the_same(name: str) -> None:
+def test_the_driver_still_asks_the_same(name: str) -> None:
+    """Byte for byte; what the simulated device answers follows the scene, which may learn new courses."""
     profile_name, seconds, options = CAPTURES[name]
-    recorded = [(way, data) for _, way, data in wire_of(name)]
-    assert [(way, data) for _, way, data in converse(profile_name, seconds, options)[1]] == recorded
+    recorded = [data for _, way, data in wire_of(name) if way == ">"]
+    assert [data for _, way, data in converse(profile_name, seconds, options)[1] if way == ">"] == recorded
 
 
 @each
