@@ -14,7 +14,7 @@ from gateway.core.profile import MetricSpec
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene
 
-# parameter -> format where it is not dddX. (notes, table of parameters)
+# parameter -> format where it is not four digits. (notes, table of parameters)
 FORMATS = {40: "{:5.0f}", 42: "{:5.1f}", 54: "{:5.1f}", 62: "{:5.1f}", 65: "{:5.2f}", 105: "{:5.2f}", 113: "{:5.2f}"}
 WHOLE = "{:4.0f}."
 NO_VALUE = {"{:5.1f}": "999.9"}  # of the format with one decimal; all others 9999.

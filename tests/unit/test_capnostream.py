@@ -125,7 +125,7 @@ def test_an_escaped_check_byte() -> None:
         (b"\x01\x02" + LINK_ACTIVE, "noise"),
         (LINK_ACTIVE + b"\x01\x02" + LINK_ACTIVE, "noise"),
         (LINK_ACTIVE[:3] + LINK_ACTIVE, "cut"),
-        (b"\x85\x05\x00\x80\x07\x00\x00\x00\x00", "escape"),
+        (b"\x85\x05\x00\x80\x07", "escape"),
         (b"\x85\x05\x00\x05\x26\x00\x00\xa6", "checksum"),
         (b"\x85\x00\x00", "length"),
         (frame(0, b"\x01\x02\x03"), "length"),

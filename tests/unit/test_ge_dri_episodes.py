@@ -120,6 +120,28 @@ def test_a_time_of_0_is_no_time() -> None:
     assert line.timed(0, 1001) is None
 
 
+def test_before_the_first_measurement_no_time_is_missing() -> None:
+    line = Line()
+    none: dict[str, Group] = {"nibp": (ON, 0, {})}
+    for at in (1000, 1005, 1010, 1015):
+        line.fed.readings(values(none, time_s=at))
+        assert line.timed(0, at + 1) is None
+    assert line.displayed(12000, 1020) is None
+    given = line.timed(1018, 1021)
+    assert given is not None
+    assert given.age_ns == 3 * S
+
+
+def test_a_value_whose_time_is_never_told_is_given_all_the_same() -> None:
+    line = Line()
+    for at in (1000, 1005):
+        assert line.displayed(12000, at) is None
+        assert line.timed(0, at + 1) is None
+    given = line.displayed(12000, 1010)
+    assert given is not None
+    assert (given.value, given.age_ns) == (12000, 0)
+
+
 def test_a_value_that_is_withdrawn_is_given_as_none_once() -> None:
     line = Line()
     line.displayed(12000, 1000)

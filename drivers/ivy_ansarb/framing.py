@@ -1,0 +1,98 @@
+"""Messages of ANSAR-B in a byte stream.
+
+    FF | "ANSAR-B " | 400 bytes of waves | text | FE
+
+There is no length and no checksum. Wave bytes can be anything, so they are jumped over, never searched; the text is of
+printable characters and CR, so the first other byte ends it: FE is the end, anything else is damage. That way a lost
+end costs its own message and not the one behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+BEGIN = 0xFF
+END = 0xFE
+NAME = b"ANSAR-B "
+WAVES = 400
+HEAD = 1 + len(NAME) + WAVES
+MAX_TEXT = 600  # protocol notes; seen are 152
+NOISE_MAX = 4096  # bytes outside of messages are told at the next message, or after so many
+_TEXT = re.compile(rb"[\x20-\x7E\r]*")
+
+
+class Message(NamedTuple):
+    """One message, not yet understood."""
+
+    waves: bytes
+    text: str
+
+
+class Bad(NamedTuple):
+    """A stretch of the line that is no message, and why: a reason of FAULTS."""
+
+    reason: str
+    detail: str
+
+
+class MessageReader:
+    """Cuts messages out of a stream in any split. Holds one message at most: 1,010 bytes."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._noise = 0
+
+    def feed(self, data: bytes) -> list[Message | Bad]:
+        """Return what is complete, and what is no message. After damage the search goes on one byte further."""
+        held = self._held
+        held += data
+        found: list[Message | Bad] = []
+        at = 0
+        while (begin := held.find(BEGIN, at)) >= 0:
+            self._count_noise(begin - at, found)
+            at = begin
+            head = held[at + 1 : at + 1 + len(NAME)]
+            if head != NAME[: len(head)]:  # a wave byte of the message before, or a head that was hit
+                self._count_noise(1, found)
+                at += 1
+                continue
+            item, end = _take(held, at)
+            if item is None:
+                break
+            self._tell_noise(found)
+            found.append(item)
+            self._noise = int(isinstance(item, Bad))
+            at = end
+        else:
+            self._count_noise(len(held) - at, found)
+            at = len(held)
+        del held[:at]
+        return found
+
+    def _count_noise(self, count: int, found: list[Message | Bad]) -> None:
+        self._noise += count
+        while self._noise > NOISE_MAX:  # in equal parts, so that the split of the stream makes no difference
+            found.append(Bad("noise", f"{NOISE_MAX} bytes"))
+            self._noise -= NOISE_MAX
+
+    def _tell_noise(self, found: list[Message | Bad]) -> None:
+        if self._noise:
+            found.append(Bad("noise", f"{self._noise} bytes"))
+            self._noise = 0
+
+
+def _take(held: bytearray, at: int) -> tuple[Message | Bad | None, int]:
+    """Return the message at `at`, what is wrong with it, or None when bytes are missing; and where to go on."""
+    text_at = at + HEAD
+    match = _TEXT.match(held, text_at, text_at + MAX_TEXT + 1) if len(held) > text_at else None
+    if match is None:
+        return None, at
+    length = match.end() - text_at
+    if length > MAX_TEXT:
+        return Bad("too_long", f"more than {MAX_TEXT} characters without an end"), at + 1
+    if match.end() == len(held):
+        return None, at
+    if held[match.end()] != END:
+        return Bad("text", f"byte {held[match.end()]:02X} after {length} characters"), at + 1
+    return Message(bytes(held[at + HEAD - WAVES : text_at]), match[0].decode("ascii")), match.end() + 1
