@@ -7,6 +7,7 @@ counts of the manuals, apart from the driver, which cuts at commas: each would n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import floor
 from typing import Any
@@ -98,6 +99,7 @@ class WaveformPort:
         specs = [spec for channel in device.profile.channels for spec in channel.metrics]
         self._ids = {spec.object: spec.id for spec in specs if spec.kind == "waveform"}
         self._scene = scene
+        self._moving = replace(scene, still=False)  # breaths go on even where every number stands still
         self._number = 0
         self._begin: int | None = None  # first sample of the breath under way, counted in STEP_S from now = 0
         self._next: int | None = None  # first sample that has not been looked at
@@ -109,7 +111,7 @@ class WaveformPort:
         """Return the breaths that have ended by now."""
         end = floor(now / STEP_S + 1e-6)
         first = end if self._next is None else self._next
-        flow = self._scene.wave(self._ids["flow"], _times(first - 1, end + 1))
+        flow = self._moving.wave(self._ids["flow"], _times(first - 1, end + 1))
         self._next = end + 1
         out = ""
         for turn in first + np.flatnonzero((flow[:-1] < 0) & (flow[1:] >= 0)):
