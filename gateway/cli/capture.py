@@ -1,11 +1,11 @@
-"""mdi decode, record, simulate: bytes in files, and devices that are not there. Playing them back is in replay.py."""
+"""mdi decode, record: bytes in files. Playing them back is in replay.py."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,52 +17,14 @@ from gateway.cli.output import err, out, print_json, progress
 from gateway.cli.run import DEFAULT, ConfigOption, stop_on_signals
 from gateway.config import Config, Port, read_config
 from gateway.core.errors import ConfigError, DeviceError
-from gateway.core.profile import Profile
-from gateway.core.protocol import DeviceSpec
 from gateway.core.ring import RingWriter, buffer_size, format_buffer
-from gateway.core.scene import Scene
 from gateway.decode import Decoder, Statistics, decode_file, find_profile, sample_json
 from gateway.links.recorder import RecordingLink
 from gateway.port import guarded
 from gateway.record import SUFFIX, Header, RecordingWriter, read_recording, utc_text
 from gateway.service import CLOCKS, make_link, make_port
-from gateway.simulate import CanBus, Pty, TcpServer, UdpServer, Wire, serve
 
 SCRATCH_ROWS = 4096
-PtyOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="Be a serial line: a pseudo-terminal, linked from this path. This is the default, without a link.",
-    ),
-]
-TcpOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="PORT",
-        min=0,
-        max=65535,
-        help="Be a device on the network, on this TCP port of loopback; 0: any free one.",
-    ),
-]
-UdpOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="PORT",
-        min=0,
-        max=65535,
-        help="Be a device that speaks in datagrams, on this UDP port of loopback; 0: any free one.",
-    ),
-]
-CanOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="PORT",
-        min=0,
-        max=65535,
-        help="Be a CAN bus: a socketcand daemon, bus can0, on this TCP port of loopback; 0: any free one.",
-    ),
-]
 ForOption = Annotated[
     float, typer.Option("--for", metavar="SECONDS", min=0, help="Stop after so many seconds; 0: at Ctrl-C.")
 ]
@@ -138,12 +100,12 @@ def _decoder(
     profiles = registry.Profiles()
     found = find_profile(profile or _recorded_profile(file), profiles)
     driver = registry.driver(found.driver)
-    recorded, device = _recorded_options(file, found.id)
+    recorded, device = _recordeddriver_options(file, found.id)
     return Decoder(
         found,
         profiles,
-        recorded | _options(option, driver.options),
-        device["options"] | _options(device_option, driver.device_options),
+        recorded | driver_options(option, driver.options),
+        device["options"] | driver_options(device_option, driver.device_options),
         firmware or device["firmware"],
     )
 
@@ -158,7 +120,7 @@ def _say_what_was_bad(file: Path, decoder: Decoder, quiet: bool) -> None:
         err.print(f"{file}: no good frame in it → {hint}", markup=False, highlight=False)
 
 
-def _recorded_options(file: Path, profile: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _recordeddriver_options(file: Path, profile: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of port and device that a recording was made with; empty for any other file."""
     nothing: dict[str, Any] = {"firmware": "", "options": {}}
     try:
@@ -192,9 +154,9 @@ def _size(file: Path) -> int:
     return 0
 
 
-def _options(given: list[str] | None, known: Any) -> dict[str, Any]:
+def driver_options(given: list[str] | None, known: Any) -> dict[str, Any]:
     """Read NAME=VALUE pairs of known names. Raises: ConfigError."""
-    options = _pairs(given)
+    options = pairs(given)
     for name in options:
         if name not in known:
             hint = "known: " + ", ".join(known) if known else "this driver has none"
@@ -202,7 +164,7 @@ def _options(given: list[str] | None, known: Any) -> dict[str, Any]:
     return options
 
 
-def _pairs(given: list[str] | None) -> dict[str, Any]:
+def pairs(given: list[str] | None) -> dict[str, Any]:
     """Read NAME=VALUE pairs; values as JSON where they are, else as text. Raises: ConfigError."""
     pairs: dict[str, Any] = {}
     for pair in given or []:
@@ -274,87 +236,3 @@ def _scratch_ring() -> RingWriter:
     buffer = memoryview(bytearray(buffer_size(SCRATCH_ROWS)))
     format_buffer(buffer, SCRATCH_ROWS)
     return RingWriter(buffer)
-
-
-def wire_of(pty: Path | None, tcp: int | None, udp: int | None, can: int | None, beacon_port: int = 0) -> Wire:
-    """Return the wire that the options name. Raises: ConfigError when they name two."""
-    if sum(option is not None for option in (pty, tcp, udp, can)) > 1:
-        raise ConfigError("a device has one line", hint="give one of --pty, --tcp, --udp and --can")
-    if can is not None:
-        return CanBus(can)
-    if udp is not None:
-        return UdpServer(udp, beacon_port)
-    return TcpServer(tcp) if tcp is not None else Pty(pty)
-
-
-def _beacon_port(profile: Profile) -> int:
-    """Return the port on which gateways listen for the device's announcements; 0: it makes none."""
-    lines = profile.wiring.lines if profile.wiring else ()
-    return next((int(line["beacon_port"]) for line in lines if "beacon_port" in line), 0)
-
-
-ScenarioOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option",
-        "-o",
-        metavar="NAME=VALUE",
-        help="A setting of the scenario; the README of the driver lists them. Repeatable.",
-    ),
-]
-
-
-def simulate(
-    driver: Annotated[str, typer.Argument(metavar="DRIVER", help="Driver whose simulator to run.")],
-    profile: Annotated[
-        list[str],
-        typer.Option(
-            "--profile",
-            "-p",
-            metavar="VENDOR/MODEL",
-            help="Profile of a simulated device. Repeatable: several devices on one line.",
-        ),
-    ],
-    pty: PtyOption = None,
-    tcp: TcpOption = None,
-    udp: UdpOption = None,
-    can: CanOption = None,
-    option: ScenarioOption = None,
-    device_option: DeviceOptionList = None,
-    for_s: ForOption = 0,
-) -> None:
-    """Be a device: speak the driver's protocol with made-up values.
-
-    Where the device can be reached is said on standard error. A gateway that reads from it must have
-    processing_id = "T" or "D", so that nobody takes the values for those of a patient. With --udp the device announces
-    itself on loopback, on the port that its profile names, until a gateway speaks to it.
-
-    \b
-    mdi simulate philips_intellivue -p philips/intellivue_mp --pty ./line -o hr=72
-    mdi simulate philips_intellivue -p philips/intellivue_mp --udp 24105
-    mdi simulate modbus -p hettich/hettcube --tcp 1502 -o framing=tcp
-    mdi simulate can_signals -p smartecla/bedside_network --can 29536
-    """
-    found = registry.driver(driver)
-    profiles = registry.Profiles()
-    options = _options(device_option, found.device_options)
-    devices = [DeviceSpec(i, _fitting(driver, name, profiles), options) for i, name in enumerate(profile)]
-    wire = wire_of(pty, tcp, udp, can, _beacon_port(devices[0].profile))
-    spoken = {"transport": "udp"} if udp is not None and "transport" in found.options else {}
-    simulator = found.simulator(devices, spoken | _pairs(option), Scene())
-    stop = stop_on_signals()
-    with ExitStack() as stack:
-        stack.enter_context(wire)
-        err.print(f"simulating {driver} on {wire.where}", markup=False, highlight=False)
-        if for_s:
-            timer = threading.Timer(for_s, stop.set)
-            timer.start()
-            stack.callback(timer.cancel)
-        serve(simulator, wire, stop)
-
-
-def _fitting(driver: str, name: str, profiles: registry.Profiles) -> Profile:
-    profile = find_profile(name, profiles)
-    if profile.driver != driver:
-        raise ConfigError(f"profile {profile.id} does not fit driver {driver}", hint=f"it is for {profile.driver}")
-    return profile

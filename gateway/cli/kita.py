@@ -123,13 +123,15 @@ def alerts_command(
         print_json({"alerts": [asdict(a) for a in active], "alerting": [asdict(k) for k in known]})
         return
     rows = [
-        (a.device, a.text or a.da or a.ref_id, a.source, PRIORITY[a.priority], a.silenced, age_text(now - a.t_utc_ns))
+        (a.device, a.text or a.da or a.ref_id, a.source, PRIORITY.get(a.priority, a.priority), a.silenced, age_text(now - a.t_utc_ns))
         for a in active
     ]
     print_table(str(database), ("apparat", "alarm", "om", "prioritet", "tilstand", "siden"), rows)
     for k in known:
         said = f"{k.active} aktive" if k.known else f"alarmtilstand ukendt i {age_text(now - k.t_utc_ns)}"
-        out.print(f"{k.device}: {said}", style="" if k.known else "bold red")
+        if k.known and k.doubtful:
+            said += f", {k.doubtful} flere er meldt: nogle kan være ovre"
+        out.print(f"{k.device}: {said}", style="" if k.known and not k.doubtful else "bold red")
     out.print(NOT_A_MONITOR, style="dim")
 
 

@@ -15,9 +15,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.capture import CanOption, PtyOption, TcpOption, UdpOption, wire_of
 from gateway.cli.output import err, out, progress
 from gateway.cli.run import stop_on_signals
+from gateway.cli.simulate import CanOption, PtyOption, TcpOption, UdpOption, wire_of
 from gateway.core.errors import LinkError
 from gateway.record import Direction, open_capture
 from gateway.simulate import Wire
