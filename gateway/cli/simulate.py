@@ -144,9 +144,10 @@ def simulate(
     All simulators on one machine show the same patient, in step. --csv drives it by a table: a recorded day.
 
     \b
-    mdi simulate philips_intellivue -p philips/intellivue_mp --pty ./line --set MDC_ECG_HEART_RATE=130
-    mdi simulate nonin -p nonin/9560_3150_df7 --csv day.csv --name HR=MDC_PULS_OXIM_PULS_RATE
+    mdi simulate philips_intellivue -p philips/intellivue_mp --pty ./line
     mdi simulate philips_intellivue -p philips/intellivue_mp --udp 24105
+    mdi simulate nonin -p nonin/9560_3150_df7 --set MDC_PULS_OXIM_SAT_O2=88
+    mdi simulate masimo_ascii -p masimo/rad8 --csv day.csv
     mdi simulate modbus -p hettich/hettcube --tcp 1502 -o framing=tcp
     mdi simulate can_signals -p smartecla/bedside_network --can 29536
     """
