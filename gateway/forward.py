@@ -275,6 +275,7 @@ class Forwarder:
         for flight in self._overdue(now):  # what is under way already needs no room
             if self._expired(flight.message, now_ns):
                 del self._in_flight[flight.message.control_id]
+                self.sink.forget(flight.message.control_id)  # or it would hold its place in the window for ever
                 continue
             self.sink.send(flight.message)
             flight.sent_at, flight.not_before = now, 0.0
@@ -297,10 +298,17 @@ class Forwarder:
     def _expired(self, message: Message, now_ns: int) -> bool:
         """Let go of a message that nobody wants any more (waves of a minute ago), and declare it lost."""
         expiry_s = self.sink.expiry_s(message.topic)
-        if not expiry_s or not self.spool.expire(message.seq, now_ns - round(expiry_s * 1e9)):
+        if not expiry_s:
             return False
-        self.counters.expired += 1
-        return True
+        try:
+            expired = self.spool.expire(message.seq, now_ns - round(expiry_s * 1e9))
+        except SpoolFailed:
+            raise
+        except DeliveryError as fault:  # the loss cannot be declared now: then it is none yet
+            self._say_once(str(fault))
+            return False
+        self.counters.expired += expired
+        return expired
 
     def _overdue(self, now: float) -> list[_InFlight]:
         return [

@@ -14,9 +14,10 @@ import numpy as np
 
 from gateway.core.plan import Plan
 from gateway.core.ring import PlanName
-from gateway.core.sample import Block
+from gateway.core.sample import Block, Flag
 from gateway.route import RouteCounters
 
+_AFTER_GAP = np.uint8(Flag.AFTER_GAP)
 END_OF_TIME = 1 << 63
 
 
@@ -24,6 +25,8 @@ class Chooser(Protocol):
     """What the forwarder wants of a router; see gateway.route."""
 
     counters: RouteCounters
+    gap: bool
+    """Samples of the device were lost: the next one that goes out says so."""
 
     def take(self, rows: Block) -> Block:
         """Return what goes out now."""
@@ -73,6 +76,10 @@ class Lane:
     def take(self, rows: Block) -> None:
         """Route samples; what goes out waits in `pending`."""
         of = self._of_metric[rows["metric"]]
+        marked = of[(rows["flags"] & _AFTER_GAP) != 0]
+        if len(marked):  # what was lost may be of any stream: the mark stands on whatever came next
+            for i, stream in enumerate(self._streams):
+                stream.router.gap = stream.router.gap or i not in marked
         if (of == of[0]).all():  # the rule: a frame holds one kind
             self._put(self._streams[of[0]], self._streams[of[0]].router.take(rows))
             return

@@ -50,6 +50,11 @@ def driver(name: str) -> Driver:
     return found
 
 
+def unseen_flips(profile: Profile) -> float:
+    """Return the share of single bit flips that may change a value unseen: of the profile, else of its driver."""
+    return driver(profile.driver).undetected_flips if profile.undetected_flips is None else profile.undetected_flips
+
+
 class Profiles:
     """The profiles of one installation: own directories first, then the packaged ones. Read once each."""
 

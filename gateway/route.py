@@ -8,8 +8,8 @@
 
 A mark AFTER_GAP is never thinned away: the next sample that goes out carries it.
 
-Waveforms and alerts have routers and messages of their own (IHE WCM, PCD-04); see stream.py. All routers of a device
-share one count.
+Waveforms and alerts have routers and messages of their own (IHE WCM, PCD-04); see gateway.route_waves and
+gateway.route_alerts. All routers of a device share one count (gateway.lane).
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Router:
         self._all_now = bool(np.all(self._interval_ns <= 0))
         self._window: dict[int, tuple[int, Block]] = {}  # metric -> (end of window, latest sample)
         self._episodic: dict[int, Block] = {}  # metric -> sample last seen
-        self._gap = False
+        self.gap = False  # the next sample that goes out says that some were lost before it
         self.counters = RouteCounters()
 
     def take(self, rows: Block) -> Block:
         """Return what goes out now. rows, result: (n,) SAMPLE of this device, in order."""
         self.counters.seen += len(rows)
-        self._gap = self._gap or bool((rows["flags"] & _AFTER_GAP).any())
+        self.gap = self.gap or bool((rows["flags"] & _AFTER_GAP).any())
         interval = self._interval_ns[rows["metric"]]
         routed = interval >= 0
         if not routed.all():
@@ -83,10 +83,10 @@ class Router:
     def _out(self, rows: Block) -> Block:
         """Count what goes out. A gap is told by the next sample that does, whichever sample was marked with it."""
         self.counters.sent += len(rows)
-        if self._gap and len(rows):
+        if self.gap and len(rows):
             rows = rows.copy()
             rows["flags"][0] |= _AFTER_GAP
-            self._gap = False
+            self.gap = False
         return rows
 
     def _windowed(self, row: np.void, interval: int) -> list[Block]:

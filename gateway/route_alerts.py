@@ -22,6 +22,7 @@ class AlertRouter:
 
     def __init__(self, watchdog_s: float | None) -> None:
         self.counters = RouteCounters()
+        self.gap = False  # kept, not sent: a message of an alert has no place for it; its watchdog tells what is known
         self._routed = watchdog_s is not None
         self._watchdog_ns = round((watchdog_s or WATCHDOG_S) * 1e9)
         self._told: set[tuple[int, int]] = set()  # (metric, note) of alerts whose beginning was sent

@@ -1,7 +1,7 @@
 """The route of waveforms: blocks of about a second, all waves of a device together. Pure; one per device plan.
 
 Nothing is thinned and nothing is padded: a block is what came in that time. A wave that no route names is not sent,
-counted.
+counted. A mark AFTER_GAP that stood on one goes to the next sample that is sent.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gateway.core.sample import Block, empty_block
+from gateway.core.sample import Block, Flag, empty_block
 from gateway.route import RouteCounters
+
+_AFTER_GAP = np.uint8(Flag.AFTER_GAP)
 
 BLOCK_S = 1.0  # IHE WCM: one second is what senders send
 LATE_NS = 1_000_000_000  # a block whose device has fallen silent goes out as it is after so long
@@ -22,6 +24,7 @@ class WaveRouter:
 
     def __init__(self, blocks: Sequence[float | None]) -> None:
         self.counters = RouteCounters()
+        self.gap = False  # the next sample that goes out says that some were lost before it
         self._routed = np.array([block is not None for block in blocks])
         self._block_ns = round(max((block or BLOCK_S for block in blocks if block is not None), default=BLOCK_S) * 1e9)
         self._waiting: list[Block] = []
@@ -33,6 +36,7 @@ class WaveRouter:
         routed = self._routed[rows["metric"]]
         if not routed.all():
             self.counters.not_routed += len(rows) - int(routed.sum())
+            self.gap = self.gap or bool((rows["flags"][~routed] & _AFTER_GAP).any())
             rows = rows[routed]
         if not len(rows):
             return empty_block()
@@ -51,4 +55,7 @@ class WaveRouter:
         rows = np.concatenate(self._waiting)
         self._waiting = []
         self.counters.sent += len(rows)
+        if self.gap:
+            rows["flags"][0] |= _AFTER_GAP  # rows are a copy
+            self.gap = False
         return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.core.nomenclature import nomenclature
@@ -24,12 +24,17 @@ Whatever this page says: try the device on your bench against its own screen bef
 _LINE_WORDS = {"none": "N", "even": "E", "odd": "O", "mark": "M", "space": "S"}
 
 
-def supported(profiles: Iterable[Profile]) -> str:
-    """Return the page."""
+def supported(profiles: Iterable[Profile], unseen: Callable[[Profile], float]) -> str:
+    """Return the page. unseen: share of single bit flips that change a value of a profile and are not seen."""
     by_name = sorted(profiles, key=lambda p: (p.vendor.lower(), p.model.lower()))
     table = ["| device | driver | firmware | verified | metrics | waves | alerts |", "|---|---|---|---|---|---|---|"]
     table += [_row(profile) for profile in by_name]
-    return "\n".join([HEAD, *table, "", *(line for profile in by_name for line in _section(profile))]).rstrip() + "\n"
+    return (
+        "\n".join(
+            [HEAD, *table, "", *(line for profile in by_name for line in _section(profile, unseen(profile)))]
+        ).rstrip()
+        + "\n"
+    )
 
 
 def _anchor(profile: Profile) -> str:
@@ -47,7 +52,7 @@ def _row(profile: Profile) -> str:
     )
 
 
-def _section(profile: Profile) -> Iterator[str]:
+def _section(profile: Profile, unseen: float) -> Iterator[str]:
     yield f"## {profile.id}"
     yield ""
     yield f"{profile.vendor} {profile.model}. Driver `{profile.driver}`, verified: {profile.verified}."
@@ -56,6 +61,8 @@ def _section(profile: Profile) -> Iterator[str]:
     yield ""
     if profile.wiring is not None:
         yield from _wiring(profile.wiring)
+    if unseen:
+        yield f"- no checksum covers all of it: up to {unseen:.0%} of single bit flips change a value unseen"
     if profile.note:
         yield f"- note: {_cell(profile.note)}"
     yield f"- source: {_cell(profile.source)}"

@@ -135,13 +135,15 @@ class AlertList:
 
     def _read(self, alert: Alert, notes: Notes) -> tuple[tuple[int, str], _Active]:
         event = self._events.get((alert.object, alert.source)) or self._events.get((alert.object, 0))
-        text, word = alert.text, ""
+        known, text = event is not None, alert.text
         if event is None:
             assert self._catch_all is not None
-            event, word = self._catch_all, str(alert.object)
-            text = text or f"event {alert.object}"
+            event, text = self._catch_all, text or f"event {alert.object}"
         path = event.of or self._paths.get(alert.source, "")
-        note = notes.index(note_of(path, text)) if path or text else 0
+        plain = notes.index(note_of(path, "")) if path else 0
+        note = (notes.index(note_of(path, text)) if text else 0) or plain  # no room for texts: what it is about stays
+        # An event that has no term of its own is told from others by its text alone, here and at the receiver.
+        word = "" if known or note == plain else text
         state = _Active(alert.priority or event.priority, alert.flags, event.metric, note)
         return (event.metric, f"{path}|{word}"), state
 

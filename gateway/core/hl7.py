@@ -263,7 +263,8 @@ class Encoder:
         for row in block[self._limiting[block["metric"]]]:
             metric = self._metrics[row["metric"]]
             limits = self._limits.setdefault(metric.limit_of, {})
-            text = f"{Decimal(repr(float(row['value']))):f}".removesuffix(".0") if IS_USABLE[row["validity"]] else ""
+            known = IS_USABLE[row["validity"]] and np.isfinite(row["value"])
+            text = f"{Decimal(repr(float(row['value']))):f}".removesuffix(".0") if known else ""
             changed |= limits.get(LIMITS[metric.ref_id], "") != text
             limits[LIMITS[metric.ref_id]] = text
         if changed:  # seldom: somebody has turned a knob

@@ -28,7 +28,8 @@ from gateway.core.metric import Metric
 from gateway.core.plan import Plan
 from gateway.core.sample import NOT_FOR_CHARTING, Block, Flag
 
-ALARM: Final = "196616^MDC_EVT_ALARM^MDC"
+UNKNOWN: Final = "MDC_EVT_ALARM"  # an event without a term of its own: its text tells it from others
+ALARM: Final = f"196616^{UNKNOWN}^MDC"
 WATCHDOG: Final = "0^MDCX_ALERT_WATCHDOG^MDC"
 ACTIVE_COUNT: Final = "0^MDCX_ALERTS_ACTIVE^MDC"
 TIMEOUT: Final = "67860^MDC_ATTR_CONFIRM_TIMEOUT^MDC"
@@ -67,7 +68,7 @@ class AlertEncoder:
         self._device = f"{plan.rows[0].code}^{escape(plan.rows[0].ref_id)}^MDC"
         self._note = note
         self._timeout_s = MISSED * watchdog_s
-        self._first: dict[tuple[int, str], str] = {}  # alert -> OBR-3 of its first message
+        self._first: dict[tuple[int, str, str], str] = {}  # alert -> OBR-3 of its first message
 
     def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
         """Return the message of one row; see hl7.Encoder.encode. Raises: InternalError when there are more."""
@@ -86,7 +87,8 @@ class AlertEncoder:
         else:
             path, text = read_note(self._note(int(row["note"])))
             state = unpack(float(row["value"]))
-            parent = self._parent((int(row["metric"]), path), number, state[0])
+            told_by_text = text if metric.ref_id == UNKNOWN else ""
+            parent = self._parent((int(row["metric"]), path, told_by_text), number, state[0])
             facets = self._alert(metric, path, text or metric.text, state, flags, time)
             at = path or metric.path
         tree = path_of(at)
@@ -96,7 +98,7 @@ class AlertEncoder:
         obr = f"OBR|1|{number}|{number}|{ALARM}|||{time}{'|' * 22 + parent if parent else ''}\r"
         return f"{self._envelope.open(control_id, now_ns, not flags & NOT_FOR_CHARTING)}{obr}{obx}".encode()
 
-    def _parent(self, key: tuple[int, str], number: str, phase: Phase) -> str:
+    def _parent(self, key: tuple[int, str, str], number: str, phase: Phase) -> str:
         """Return OBR-29, which names the first message of this alert; "" in that one itself."""
         first = self._first.get(key)
         if first is None or phase is Phase.START:

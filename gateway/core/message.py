@@ -61,6 +61,9 @@ class Sink(Protocol):
     def expiry_s(self, topic: str) -> float:
         """Return after how many seconds nobody wants a message of this topic any more; 0 = never."""
 
+    def forget(self, control_id: str) -> None:
+        """This message was given up: it takes no room any more, and nobody waits for its answer."""
+
     def outcomes(self) -> list[Outcome]:
         """Return and forget what the receiver has said since the last call."""
 

@@ -41,6 +41,7 @@ _AFTER_GAP = np.uint8(Flag.AFTER_GAP)  # numpy widens an IntFlag, and refuses to
 MAX_UNMAPPED = 1024  # distinct ids kept in the counter; a device with more is counted under "other"
 CLOCK_STEP_S = 1.0  # a device's clock that moves against ours by so much is told
 CLOCK_AGAIN_NS = 600_000_000_000  # and every ten minutes anyway
+CLOCK_END_NS = 7_258_118_400_000_000_000  # 2200-01-01; a clock before 1970 or from then on shows no time
 
 
 class Plan:
@@ -144,13 +145,16 @@ class Plan:
 
     def _read_clock(self, frame: Frame, device_ns: int, metric: int, source: int) -> list[Row]:
         """Return a row with the offset of the device's clock, s, when it is new."""
-        offset = round((device_ns - frame.t_ns) / 1e9, 3)
+        offset, validity = round((device_ns - frame.t_ns) / 1e9, 3), self._trust(Validity.VLD)
+        if not 0 <= device_ns < CLOCK_END_NS:
+            offset, validity = math.nan, Validity.INV
         if self._offset is not None:
             before, told = self._offset
-            if abs(offset - before) < CLOCK_STEP_S and 0 <= frame.t_ns - told < CLOCK_AGAIN_NS:
+            same = abs(offset - before) < CLOCK_STEP_S or (math.isnan(offset) and math.isnan(before))
+            if same and 0 <= frame.t_ns - told < CLOCK_AGAIN_NS:
                 return []
         self._offset = (offset, frame.t_ns)
-        return [(frame.t_ns, 0, offset, metric, source, self._trust(Validity.VLD), 0, 0)]
+        return [(frame.t_ns, 0, offset, metric, source, validity, 0, 0)]
 
     def _general(self, frame: Frame, object_: int | str, instance: int) -> Target | None:
         """Return the target for any instance.

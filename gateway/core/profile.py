@@ -145,6 +145,7 @@ class Profile:
     files: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     experimental: str = ""
+    undetected_flips: float | None = None
     transmit: tuple[str, ...] = ()
     wiring: Wiring | None = None
     lines: Mapping[Path, str] = field(default_factory=dict)

@@ -60,6 +60,7 @@ PROFILE_KEYS: Keys = {
     "device": ((str,), True, "11073 reference id of the MDS row"),
     "files": ((list,), False, "data files beside the profile that the driver reads (DBC, EDS)"),
     "note": ((str,), False, "what a biomedical engineer should know"),
+    "undetected_flips": (NUMBER, False, "share of single bit flips that change a value unseen, if not the driver's"),
     "experimental": ((str,), False, "why nobody may rely on it yet: off unless the configuration says so, all QUES"),
 }
 WIRING_KEYS: Keys = {

@@ -197,12 +197,13 @@ class RingWriter(_Ring):
         if known is not None:
             return known
         count, note = self._words[_NOTES], cut(text)
-        if count == MAX_NOTES:
-            return 0
+        known = self._noted.get(note.decode())  # a long text is known by what is kept of it, also after a new start
+        if known is not None or count == MAX_NOTES:
+            return known or 0
         start = PAGE + count * _NOTE
         self._bytes[start : start + _NOTE] = note.ljust(_NOTE, b"\0")
         self._words[_NOTES] = count + 1
-        self._noted[text] = count + 1
+        self._noted[note.decode()] = count + 1
         return count + 1
 
     def publish(self, rows: Block, plan: int) -> bool:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 JITTER_NS = 500_000_000  # a block that is off by more did not follow on the one before: half the longest block (1 s)
 FOLLOW = 64  # part of the difference that is taken over with each block: 1/64 forgets jitter, follows 100 ppm easily
+STEP_NS = -(-JITTER_NS // FOLLOW)  # so much a block can be moved against the one that it follows on, and no more
 
 
 class WaveClock:

@@ -81,6 +81,9 @@ class FileSink:
         """Return 0: a file waits."""
         return 0.0
 
+    def forget(self, control_id: str) -> None:
+        """Do nothing: a file waits, and nothing of it is ever given up."""
+
     def outcomes(self) -> list[Outcome]:
         """Return and forget the outcomes since the last call."""
         outcomes, self._outcomes = self._outcomes, []

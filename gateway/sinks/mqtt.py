@@ -137,6 +137,11 @@ class MqttSink:
         """Return after how many seconds nobody wants a message of this topic any more."""
         return self._settings.wave_expiry_s if topic.endswith(WAVE) else 0.0
 
+    def forget(self, control_id: str) -> None:
+        """Make room: this message was given up. What still comes of it is foreign."""
+        self._open.discard(control_id)
+        self._outcomes.pop(control_id, None)
+
     def outcomes(self) -> list[Outcome]:
         """Return and forget what the receiver has said since the last call."""
         self._drain()

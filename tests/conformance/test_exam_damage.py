@@ -15,6 +15,7 @@ import pytest
 from gateway.core.can_frame import RECORD
 from gateway.core.profile import Profile
 from gateway.core.scene import Scene
+from gateway.registry import unseen_flips
 from tests.conformance.rig import PROFILES, Delivery, Fact, Talk, driver_of, facts, plan_of, talk
 
 MORE = int(os.environ.get("MDI_EXAM", "1"))
@@ -73,7 +74,7 @@ def test_a_flipped_bit_never_makes_a_value(profile: Profile) -> None:
 
         told = facts(profile, talk(profile, try_s(profile.id), scene=STILL, line=flipped).events)
         unseen += not told <= known(profile.id)
-    assert unseen <= driver_of(profile).undetected_flips * FLIPS, f"{unseen} of {FLIPS} flips made a value"
+    assert unseen <= unseen_flips(profile) * FLIPS, f"{unseen} of {FLIPS} flips made a value"
 
 
 @each_profile
@@ -117,7 +118,7 @@ def test_garbage_before_inside_and_after(profile: Profile) -> None:
         return [(0.0, [noise + data, data[:at] + noise + data[at:], data + noise, data][n % 4])]
 
     told = talk(profile, 2 * try_s(profile.id), scene=STILL, line=line)
-    if not driver_of(profile).undetected_flips:
+    if not unseen_flips(profile):
         _nothing_new(profile, told, "garbage")
     clean_again = talk(
         profile, 2 * KNOWN_S, scene=STILL, line=lambda n, data: line(n, data) if n < 8 else [(0.0, data)]
@@ -127,7 +128,7 @@ def test_garbage_before_inside_and_after(profile: Profile) -> None:
 
 def _nothing_new(profile: Profile, told: Talk, what: str, cut: bool = False) -> None:
     new = facts(profile, told.events) - known(profile.id)
-    if cut and driver_of(profile).undetected_flips:  # no checksum: the end of one line and the next may look like one
+    if cut and unseen_flips(profile):  # no checksum: the end of one line and the next may look like one
         numbers = [fact for fact in new if plan_of(profile.id).metrics[fact[0]].kind != "waveform"]
         assert len(numbers) <= 2, f"{what}: {numbers}"
     else:
