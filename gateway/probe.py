@@ -30,7 +30,7 @@ from gateway.core.sample import IS_USABLE, Flag
 from gateway.core.settings import did_you_mean
 from gateway.core.transmit import Gate
 from gateway.doctor import Diagnosis, Heard, LineFormat, diagnose
-from gateway.probe_line import Marks, ProbeLine
+from gateway.probe_line import Marks, Piece, ProbeLine
 
 READ_S = 0.2  # longest wait for bytes: a person who ends the probe waits no longer
 PARTING_S = 3.0  # how long a device may take to answer the release, as on a running port (gateway.port)
@@ -40,8 +40,9 @@ PLAIN = 0.8  # so good that asking on tells nothing new
 PROMISING, LONGER = 0.05, 3  # something was recognised, too little to be sure: so many times as long
 DAMAGE_WEIGHT = 5.0  # a fifth of all characters damaged: whatever was read was read by chance
 MUCH = 2.0  # good frames, each less what its checksum lets through, that make half of all certainty
-UNNAMED = 0.9  # of the score is left when the device calls itself other than the profile does
-REFUSED = 0.5  # and when its firmware is outside of the profile's range
+REFUSED = 0.5  # of the score is left when the firmware is outside of the profile's range
+ALIKE = 0.05  # scores that differ by less do so by chance
+SURE = 0.99  # of all damage a protocol must see, for its frames to prove that it is spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class Trial:
     bad: int = 0
     rows: int = 0
     usable: int = 0
-    damaged: float = 0.0  # share of the characters, at this setting
+    characters: int = 0
+    damaged: int = 0  # of these
     refused_writes: int = 0
     refusal: str = ""
     identity: Identified | None = None
@@ -114,11 +116,12 @@ class Trial:
         """Return 0 to 1: how well the line fits. Good frames alone, without one row of the profile, give little."""
         if not self.good:
             return 0.0
-        pure = self.good / (self.good + self.bad) * max(0.0, 1 - DAMAGE_WEIGHT * self.damaged)
+        damage = self.damaged / self.characters if self.characters else 0.0
+        pure = self.good / (self.good + self.bad) * max(0.0, 1 - DAMAGE_WEIGHT * damage)
         weight = self.good * self.protection
         mapped = self.rows / (self.rows + self.unmapped) if self.rows else 0.0
         score = pure * weight / (weight + MUCH) * (0.2 + 0.6 * mapped + 0.2 * bool(self.usable))
-        return score * (1.0 if self.named else UNNAMED) * (REFUSED if self.refusal else 1.0)
+        return score * (REFUSED if self.refusal else 1.0)
 
     @property
     def named(self) -> bool:
@@ -131,14 +134,16 @@ class Trial:
 
     @property
     def confidence(self) -> str:
-        """Return how sure that is, for a person."""
-        if self.score >= SETTLED and self.protection >= 0.99:
-            return "confirmed by checksums"
-        return "likely" if self.score >= SETTLED else "possible"
+        """Return how sure it is that this protocol is spoken; which model speaks it, only the device can say."""
+        if self.score < SETTLED:
+            return "possible"
+        return "sure" if self.protection >= SURE else "likely"
 
-    def take(self, data: bytes, t_ns: int, compile_plan: Callable[[Profile, str], Plan]) -> None:
+    def take(self, piece: Piece, t_ns: int, compile_plan: Callable[[Profile, str], Plan]) -> None:
         """Take what came."""
-        self.protocol.receive_data(data, t_ns)
+        self.characters += len(piece.good) + len(piece.bad)
+        self.damaged += len(piece.bad)
+        self.protocol.receive_data(piece.data, t_ns)
         self.drain(compile_plan)
 
     def drain(self, compile_plan: Callable[[Profile, str], Plan]) -> None:
@@ -171,12 +176,25 @@ class Trial:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a probe has found. matches: the best first; heard: each setting; asked: whether it has written at all."""
+    """What a probe has found. matches: the best first; heard: each setting; diagnoses: the most probable first."""
 
     matches: tuple[Trial, ...]
     heard: tuple[Heard, ...]
     diagnoses: tuple[Diagnosis, ...]
-    sent: Mapping[str, Sequence[bytes]]  # profile -> each different message
+    sent: Mapping[str, Sequence[bytes]]  # profile -> each different message that was written
+
+    @property
+    def equals(self) -> tuple[Trial, ...]:
+        """Return those that fit as well as the best: nothing that was heard tells them apart."""
+        first = self.matches[0] if self.matches else None
+        return tuple(
+            t
+            for t in self.matches[1:]
+            if first
+            and t.candidate.driver is first.candidate.driver
+            and t.named == first.named
+            and first.score - t.score <= ALIKE
+        )
 
 
 class Probe:
@@ -257,7 +275,16 @@ class Probe:
             name = trial.candidate.profile.id
             if trial.score >= FOUND and (name not in best or trial.score > best[name].score):
                 best[name] = trial
-        matches = sorted(best.values(), key=lambda t: (-round(t.score, 2), t.candidate.usual, t.candidate.profile.id))
+        top: dict[str, float] = {}
+        for trial in best.values():
+            driver = trial.candidate.driver.name
+            top[driver] = max(trial.score, top.get(driver, 0.0))
+
+        def order(t: Trial) -> tuple[float, str, bool, float, str]:  # one driver after the other
+            driver = t.candidate.driver.name
+            return -top[driver], driver, not t.named, -round(t.score, 2), t.candidate.profile.id
+
+        matches = sorted(best.values(), key=order)
         sent: dict[str, list[bytes]] = {}
         for trial in self._trials:
             known = sent.setdefault(trial.candidate.profile.id, [])
@@ -328,8 +355,7 @@ class Probe:
             piece = marks.take(raw)
             heard.take(*piece)
             for trial in trials:
-                trial.damaged = heard.damaged
-                trial.take(piece.data, t_ns, self._plan)
+                trial.take(piece, t_ns, self._plan)
         for trial in trials:  # a protocol may also say something because time has passed
             trial.drain(self._plan)
 

@@ -41,7 +41,7 @@ connector = "not stated"  # pins, as on the device
 cable = "not stated"  # straight, null modem …
 menu = "not stated"  # where on the device the output is switched on
 source = "not stated"
-lines = [{lines}]
+lines = [{lines}]  # as the manual says
 """
 _CHANNEL = """
 [[channel]]
@@ -85,9 +85,12 @@ columns = 2
 # kind = "xor8"
 # after = "*"
 
-# [driver.poll]  # when the device does not speak by itself; and then, above [wiring]:
-# text = "P"     # [transmit]
-# period_s = 2.0 # allow = ['P']
+# [driver.poll]  # when the device does not speak by itself: a command that the manual calls reading
+# text = "P"
+# period_s = 2.0
+#
+# [transmit]  # together with a poll
+# allow = ['P']
 """
 _SERIAL = '{ kind = "serial", baud = 9600, data_bits = 8, parity = "none", stop_bits = 1 }'
 
@@ -115,7 +118,6 @@ UNITS: Mapping[str, str] = {
     "ml/min": "mL/min",
     "g/dl": "g/dL",
     "mmol/l": "mmol/L",
-    "meq/l": "meq/L",
     "s": "s",
     "sec": "s",
     "ms": "ms",
@@ -215,6 +217,8 @@ def _like(driver: str, profiles: Profiles) -> str:
     if model is None:
         return _WIRING.format(lines=_SERIAL) + _channel("FILL_IN", _row(1, "FIRST", 'object = "FILL_IN"', 'unit = "1"'))
     said = f"\n# Tables below are those of {model.id}: read that profile, then correct them for this model.\n"
+    if model.files:
+        said += f"# Beside it lies {', '.join(model.files)}: put such a file here, and name it in [profile] files.\n"
     return said + "".join(_protocol_tables(model)) + _WIRING.format(lines=_lines(model)) + _first_row(model)
 
 
@@ -242,7 +246,9 @@ def _how(spec: MetricSpec) -> Iterable[str]:
     """Yield how a row is reached, and its unit."""
     if spec.kind != "numeric":
         yield f"kind = {_quoted(spec.kind)}"
-    if spec.at is None:
+    if isinstance(spec.object, int) and spec.object > 0xFF:
+        yield f"object = {_code(spec.object)}"
+    elif spec.object is not None:
         yield f"object = {_toml(spec.object)}"
     else:
         yield f"at = {spec.at}"

@@ -116,7 +116,7 @@ def _picture(running: Demo, width: int, height: int) -> Group:
 
 
 def _values(running: Demo, rows: list[Latest], shown: int, width: int) -> Table:
-    """Return the table of the newest values: of each device the first ones that have a value now."""
+    """Return the table of the newest values: of each device those that people look at."""
     table = Table(expand=True, header_style="bold")
     table.add_column("port", no_wrap=True, style="bold")
     table.add_column("metric", no_wrap=True, overflow="ellipsis", ratio=3)
@@ -127,7 +127,7 @@ def _values(running: Demo, rows: list[Latest], shown: int, width: int) -> Table:
     now = time.time_ns()
     for port in running.config.ports:
         mine = _of(rows, port)
-        for n, row in enumerate(sorted(mine, key=lambda row: row.value is None)[:shown]):
+        for n, row in enumerate(sorted(mine, key=_interest)[:shown]):
             danish = [Text(row.da)] if width >= WIDE else []
             value, age = value_text(row), age_text(now - row.t_utc_ns)
             table.add_row("" if n else port.settings.name, Text(row.ref_id), *danish, value, Text(row.unit), age)
@@ -135,6 +135,11 @@ def _values(running: Demo, rows: list[Latest], shown: int, width: int) -> Table:
             table.add_row(port.settings.name, "nothing yet")
         table.add_section()
     return table
+
+
+def _interest(row: Latest) -> tuple[bool, bool, bool]:
+    """Numbers under a standard code first, then other numbers, then states, then what has no value now."""
+    return row.value is None, isinstance(row.value, str), not row.ref_id.startswith("MDC_")
 
 
 def _of(rows: list[Latest], port: Port) -> list[Latest]:

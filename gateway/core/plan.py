@@ -31,7 +31,7 @@ from gateway.core.metric import DeviceRow, Metric, device_rows, digest, resolve
 from gateway.core.nomenclature import Nomenclature
 from gateway.core.notes import NoteList, Notes
 from gateway.core.profile import MetricSpec, Profile
-from gateway.core.sample import SAMPLE, Block, Flag, Validity, empty_block
+from gateway.core.sample import SAMPLE, USABLE, Block, Flag, Validity, empty_block
 from gateway.core.wave_clock import WaveClock
 
 __all__ = ["DeviceRow", "Metric", "Plan"]
@@ -199,7 +199,7 @@ class Plan:
             self._count_unmapped(kind, f"{object_} is no number")
             return math.nan, Validity.INV
         if math.isnan(raw):
-            return raw, (validity if validity > Validity.QST else Validity.NA)
+            return raw, (Validity.NA if validity in USABLE else validity)
         if raw in target.raw_invalid:
             return math.nan, Validity.NA
         convert = target.by_unit.get(unit)
@@ -207,7 +207,7 @@ class Plan:
             self._count_unmapped(kind, f"{object_} unit {unit}")
             return math.nan, Validity.INV
         value = convert.one(raw)
-        if validity <= Validity.QST:
+        if validity in USABLE:
             validity = Validity.OFLW if value > target.high else Validity.UFLW if value < target.low else validity
         return value, self._trust(validity)
 
@@ -220,7 +220,7 @@ class Plan:
     ) -> tuple[float, int]:
         """Return (index of the token, validity) of an enumeration. A state that is not listed is no value."""
         if raw in invalid or (not isinstance(raw, str) and math.isnan(raw)):
-            return math.nan, (validity if validity > Validity.QST else Validity.NA)
+            return math.nan, (Validity.NA if validity in USABLE else validity)
         index = enum.get(raw if isinstance(raw, str) else int(raw))
         return (math.nan, Validity.INV) if index is None else (float(index), self._trust(validity))
 
