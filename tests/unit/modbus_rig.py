@@ -20,11 +20,24 @@ FRAMINGS = ("rtu", "ascii", "tcp")
 T = 0.5  # timeout_s, the default
 
 ROOT = Path(__file__).resolve().parents[2]
-HETTCUBE = ROOT / "firmware_profiles" / "hettich" / "hettcube.toml"
+PROFILES = (
+    "egnite/querx_th",
+    "hettich/hettcube",
+    "igd/toc_635",
+    "parker/hl_050",
+    "thermo/ult_freezer",
+    "tsi/pressura",
+    "tsi/pressura_rpm20",
+)
+
+
+def shipped(profile_id: str) -> Profile:
+    path = ROOT / "firmware_profiles" / f"{profile_id}.toml"
+    return parse_profile(path.read_text(encoding="utf-8"), profile_id, path.name)
 
 
 def hettcube() -> Profile:
-    return parse_profile(HETTCUBE.read_text(encoding="utf-8"), "hettich/hettcube", "hettcube.toml")
+    return shipped("hettich/hettcube")
 
 
 def block(name: str, fc: int = 3, address: int = 0, count: int = 1, interval_s: float = 1.0) -> dict[str, Any]:

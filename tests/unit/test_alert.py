@@ -45,7 +45,13 @@ def test_what_is_active_began_and_what_is_gone_ended(lists: list[list[Alert]]) -
         assert rows is not None
         said = told(rows, notes)
         # An event that the profile names is one alert for each thing it is about; row 8 is always about 1.2.1.1.
-        now = {(a.object, 100 if a.object == 8 else a.source) for a in active}
+        # One that it does not name is what its text says.
+        now = {
+            (a.object, 100 if a.object == 8 else a.source)
+            if a.object in (7, 8)
+            else (a.text or f"event {a.object}", a.source)
+            for a in active
+        }
         started = sum(phase is Phase.START for phase, _, _ in said.values())
         ended = sum(phase is Phase.END for phase, _, _ in said.values())
         assert unpack_count(rows[-1][2]) == len(now)
@@ -82,6 +88,47 @@ def test_an_event_that_the_profile_does_not_name_is_shown_as_unknown() -> None:
         (2, ("1.2.1.1", "event 999")),
         (2, ("", "Pumpe fejl")),
     ]
+
+
+def test_an_unknown_event_whose_text_changes_ends_under_its_old_text() -> None:
+    """A receiver tells unknown events apart by their text: an end under another text would leave the first for ever."""
+    notes, followed = NoteList(), AlertList(SPECS, PATHS)
+    said = []
+    for active in ((Alert(9, text="SpO2 84"),), (Alert(9, text="SpO2 83"),), ()):
+        rows = followed.rows(Frame("alert", Alerts(active), 5), Alerts(active), 0, notes) or []
+        said.append({(text, phase.name) for (_, text), (phase, _, _) in told(rows, notes).items()})
+    assert said == [
+        {("|SpO2 84", "START")},
+        {("|SpO2 83", "START"), ("|SpO2 84", "END")},
+        {("|SpO2 83", "END")},
+    ]
+
+
+def test_two_unknown_events_with_one_text_are_one_alert_until_both_are_gone() -> None:
+    notes, followed = NoteList(), AlertList(SPECS, PATHS)
+    phases = []
+    for active in ((Alert(9, text="x"), Alert(10, text="x")), (Alert(10, text="x"),), ()):
+        rows = followed.rows(Frame("alert", Alerts(active), 5), Alerts(active), 0, notes) or []
+        phases.append([phase.name for phase, _, _ in told(rows, notes).values()])
+    assert phases == [["START"], ["CONTINUE"], ["END"]]
+
+
+def test_without_room_for_texts_an_alert_keeps_what_it_is_about() -> None:
+    notes, followed = NoteList(), AlertList(SPECS, PATHS)
+
+    def step(*active: Alert) -> list[tuple[int, str, str]]:
+        rows = followed.rows(Frame("alert", Alerts(active), 5), Alerts(active), 0, notes) or []
+        return [(metric, text, phase.name) for (metric, text), (phase, _, _) in told(rows, notes).items()]
+
+    step(Alert(7, 100, text="first"))
+    while notes.index(f"filler {len(notes._texts)}"):
+        pass
+    assert step(Alert(7, 100, text="second")) == [(0, "1.2.1.1|", "UPDATE")]
+    # Unknown events cannot be told apart then: they are one, active until the last of them has gone.
+    assert [said[1:] for said in step(Alert(8), Alert(9, 100), Alert(10, 100)) if said[0] == 2] == [
+        ("1.2.1.1|", "START")
+    ]
+    assert [said[1:] for said in step(Alert(8), Alert(10, 100)) if said[0] == 2] == [("1.2.1.1|", "CONTINUE")]
 
 
 def test_two_devices_of_one_profile_do_not_share_their_alerts() -> None:

@@ -177,6 +177,50 @@ def test_any_dbc_can_be_simulated() -> None:
     assert [readings(frame)[1].validity for frame in frames(events)] == [Validity.OFLW, Validity.OFLW]
 
 
+def shown(scene: Scene, seconds: float = 2.0) -> dict[str, list[float]]:
+    """Return what the bus of a scene says: object -> its numbers; an empty list where it only says that there is none."""
+    bus = CanSignalsSimulator([DeviceSpec(0, smartecla())], {}, scene)
+    bus.data_to_send(0.0)
+    protocol = started([smartecla()])
+    protocol.receive_data(bus.data_to_send(seconds), 0)
+    found: dict[str, list[float]] = {}
+    for frame in frames(drain(protocol)):
+        for reading in readings(frame):
+            numbers = found.setdefault(str(reading.object), [])
+            if reading.validity != Validity.NA:
+                numbers.append(float(reading.value))
+    return found
+
+
+def test_what_the_scene_knows_is_what_the_bus_shows() -> None:
+    """In the unit and with the scale of the wire: 97.4 % is 9740 in hundredths, 22 cmH2O goes out in mbar."""
+    scene = Scene(fixed={"MDC_PULS_OXIM_SAT_O2": 97.4, "MDC_ECG_HEART_RATE": 61.0, "MDC_PRESS_AWAY_INSP_PEAK": 22.0})
+    found = shown(scene)
+    assert set(found["AS3_spo2_spo2.value"]) == {97.4}
+    assert set(found["N560_spo2.value"]) == {97.0}  # whole per cent
+    assert set(found["AS3_ecg_hr.value"]) == {61.0}
+    assert found["AS3_flow_ppeak.value"][0] == pytest.approx(22.0, abs=0.01)
+
+
+def test_a_cuff_pressure_is_that_of_its_last_measurement() -> None:
+    scene = Scene()
+    at = scene.measured_at("MDC_PRESS_BLD_NONINV_SYS", 130.0)
+    assert at is not None
+    found = shown(scene, 130.0)["AS3_noninv_pressure_sys.value"]
+    assert found[-1] == pytest.approx(scene.value("MDC_PRESS_BLD_NONINV_SYS", at), abs=0.01)
+    assert len(found) <= 4  # one a minute, and the old one at the start
+
+
+def test_where_nothing_is_measured_only_the_numbers_for_that_are_sent() -> None:
+    found = shown(Scene(nothing=True))
+    assert {name.split("_")[0] for name in found} == {"AS3"}  # no other node has such a number in the profile
+    assert not any(found.values())
+    one = shown(Scene(fixed={"MDC_PULS_OXIM_SAT_O2": None}))
+    assert one["AS3_spo2_spo2.value"] == []
+    assert "N560_spo2.value" not in one
+    assert one["N560_bpm.value"]
+
+
 def test_what_the_gateway_writes_is_counted() -> None:
     bus = simulator({})
     bus.receive_data(b"x", 0.0)

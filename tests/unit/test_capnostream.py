@@ -49,10 +49,10 @@ PROFILE = "oridion/capnostream_20"
 
 def numerics(second: int = 100, **fields: int) -> bytes:
     """Return a numerics payload: end-tidal 38 mmHg, inspired 0, RR 15, SpO2 97, pulse 72, no alarm."""
-    at = {"et": 4, "fi": 5, "rr": 6, "spo2": 7, "pr": 8, "slow": 9, "co2": 13, "oxi": 14, "breath": 15, "unit": 25}
+    at = {"et": 4, "fi": 5, "rr": 6, "spo2": 7, "pr": 8, "slow": 9, "co2": 13, "oxi": 14, "unit": 25}
     payload = bytearray(27)
     payload[:4] = struct.pack(">I", second)
-    for name, value in {"et": 38, "rr": 15, "spo2": 97, "pr": 72, "breath": 2, "unit": 1, **fields}.items():
+    for name, value in {"et": 38, "rr": 15, "spo2": 97, "pr": 72, "unit": 1, **fields}.items():
         payload[at[name]] = value
     return bytes(payload)
 
@@ -135,7 +135,7 @@ def test_an_escaped_check_byte() -> None:
 def test_damage_is_told_by_its_name_and_the_next_frame_is_read(damaged: bytes, reason: str) -> None:
     events = fed(damaged + sample(1) + frame(1, numerics()))
     assert [event.reason for event in events if isinstance(event, Fault) and event.bad_frame] == [reason]
-    assert len(readings(events)) == 14
+    assert len(readings(events)) == 13
 
 
 def test_any_split_gives_the_same_events() -> None:
@@ -149,7 +149,7 @@ def test_any_split_gives_the_same_events() -> None:
 
 
 def test_noise_behind_a_frame_does_not_cost_the_frame() -> None:
-    assert len(readings(fed(frame(1, numerics()) + b"\x80\x07"))) == 14
+    assert len(readings(fed(frame(1, numerics()) + b"\x80\x07"))) == 13
 
 
 def test_a_line_of_noise_is_told_while_it_goes_on() -> None:
@@ -161,11 +161,11 @@ def test_a_line_of_noise_is_told_while_it_goes_on() -> None:
 
 
 def test_values_and_states() -> None:
-    found = by_name(numerics(et=38, fi=1, rr=15, spo2=97, pr=130, breath=3, slow=0x80 | 0x02 | 0x01))
+    found = by_name(numerics(et=38, fi=1, rr=15, spo2=97, pr=130, slow=0x80 | 0x02 | 0x01))
     values = {name: reading.value for name, reading in found.items()}
     assert values == {
-        "EtCO2": 38, "FiCO2": 1, "RR": 15, "SpO2": 97, "PR": 130, "no breath": 3, "neonatal": 1, "silence": 1,
-        "high alarm": 0, "low alarm": 0, "advisory": 0, "beeps off": 0, "oximeter": 1, "CO2 unit": 1,
+        "EtCO2": 38, "FiCO2": 1, "RR": 15, "SpO2": 97, "PR": 130, "neonatal": 1, "silence": 1, "high alarm": 0,
+        "low alarm": 0, "advisory": 0, "beeps off": 0, "oximeter": 1, "CO2 unit": 1,
     }  # fmt: skip
 
 
@@ -192,10 +192,17 @@ def test_a_unit_that_is_not_known_gives_no_co2_value(unit: int) -> None:
 
 
 def test_ff_is_no_value_in_every_field() -> None:
-    found = by_name(numerics(et=255, fi=255, rr=255, spo2=255, pr=255, breath=255))
-    for name in ("EtCO2", "FiCO2", "RR", "SpO2", "PR", "no breath"):
+    found = by_name(numerics(et=255, fi=255, rr=255, spo2=255, pr=255))
+    for name in ("EtCO2", "FiCO2", "RR", "SpO2", "PR"):
         assert math.isnan(float(found[name].value))
         assert found[name].validity == Validity.NA
+
+
+def test_no_breath_seconds_are_not_given() -> None:
+    """Byte 15: whether it counts since the last breath or is the setting of the alarm is not stated."""
+    payload = bytearray(numerics())
+    payload[15] = 30
+    assert by_name(bytes(payload)) == by_name(numerics())
 
 
 def test_alarms_with_what_they_are_about() -> None:
@@ -372,7 +379,7 @@ def test_single_flipped_bits_are_seen() -> None:
 
 def test_with_nothing_measured_there_is_no_value() -> None:
     events = Talk(PROFILE, Scene(nothing=True)).until(8)
-    measured = {"EtCO2", "FiCO2", "RR", "SpO2", "PR", "no breath"}
+    measured = {"EtCO2", "FiCO2", "RR", "SpO2", "PR"}
     assert {math.isnan(float(r.value)) for r in readings(events) if r.object in measured} == {True}
     assert all(map(math.isnan, (value for wave in waves(events) for value in wave.samples)))
 

@@ -4,153 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from gateway.core.errors import InternalError, ProfileError
+from gateway.core.errors import InternalError
 from gateway.core.message import Message, Outcome, Verdict
-from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, format_buffer
-from gateway.core.sample import SAMPLE, Block, Flag
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
-from gateway.lane import Lane, Stream
-from gateway.route import Router
-from gateway.spool import Extent, Spool, SpoolFull
-
-PLAN = PlanName(b"p" * 32, "vendor/model", "1")
-OTHER = PlanName(b"o" * 32, "vendor/model", "2")
-
-
-@dataclass
-class FakeSink:
-    """Connected, with room; says what the test tells it to say."""
-
-    counters: None = None
-    expires: float = 0.0
-    answer: Verdict | None = Verdict.ACCEPT
-    window: int = 5
-    number: int = 1
-    sent: list[Message] = field(default_factory=list)
-    said: list[Outcome] = field(default_factory=list)
-    under_way: set[str] = field(default_factory=set)
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def state(self) -> str:
-        return "connected to a test"
-
-    def session(self) -> int:
-        return self.number
-
-    def room(self) -> int:
-        return self.window - len(self.under_way)
-
-    def send(self, message: Message) -> None:
-        self.sent.append(message)
-        self.under_way.add(message.control_id)
-        if self.answer is not None:
-            self.say(message.control_id, self.answer)
-
-    def say(self, control_id: str, verdict: Verdict) -> None:
-        self.said.append(Outcome(control_id, verdict, "" if verdict is Verdict.ACCEPT else "because"))
-        if verdict is not Verdict.KEEP:
-            self.under_way.discard(control_id)
-
-    def expiry_s(self, topic: str) -> float:
-        return self.expires
-
-    def outcomes(self) -> list[Outcome]:
-        said, self.said = self.said, []
-        return said
-
-
-class FakeEncoder:
-    """One line per sample: readable, and different for each plan."""
-
-    def __init__(self, plan: str) -> None:
-        self.plan = plan
-
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
-        if (block["value"] == 666).any():
-            raise InternalError("666 cannot be said")
-        lines = [[self.plan, *row] for row in zip(block["seq"].tolist(), block["value"].tolist(), strict=True)]
-        return json.dumps(lines).encode()
-
-
-@dataclass
-class FakeMetric:
-    kind: str = "numeric"
-
-
-@dataclass
-class FakePlanWithDigest:
-    metrics: tuple[FakeMetric, ...]
-    digest: bytes = b""
-
-
-class Rig:
-    """Ring, spool, sink and forwarder of one or two devices."""
-
-    def __init__(self, path: Path, slots: int = 256, devices: int = 1, rows_per_message: int = 10) -> None:
-        self.path = path
-        self.sink = FakeSink()
-        self.now = 1000.0
-        self.buffers = [memoryview(bytearray(buffer_size(slots))) for _ in range(devices)]
-        for i, buffer in enumerate(self.buffers):
-            format_buffer(buffer, slots, incarnation=i + 1)
-        self.writers = [RingWriter(b) for b in self.buffers]
-        self.rows_per_message = rows_per_message
-        self.limits = ForwardLimits(ack_timeout_s=30, keep_s=5)
-        self.interval = 0.0
-        self.start()
-
-    def start(self) -> None:
-        self.spool = Spool.open(
-            self.path / "spool",
-            gateway="gw",
-            segment_bytes=1 << 16,
-            limit_bytes=1 << 20,
-            clock=lambda: (int(self.now * 1e9), 0),
-        )
-        rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = {i: Lane(f"device{i}") for i in range(len(self.buffers))}
-        make = ForwardPlan(
-            self.compile,  # type: ignore[arg-type]
-            self.streams,
-        )
-        self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, self.limits)
-
-    def streams(self, _source: int, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
-        encoder = FakeEncoder(plan.digest[:1].decode())
-        return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
-
-    def compile(self, name: PlanName) -> FakePlanWithDigest:
-        if name.firmware == "refused":
-            raise ProfileError("firmware refused")
-        return FakePlanWithDigest((FakeMetric(),), name.digest if name.firmware != "changed" else b"?" * 32)
-
-    def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1) -> bool:
-        block = np.zeros(len(values), SAMPLE)
-        block["value"], block["source"], block["t_ns"] = values, device, t
-        return self.writers[device].publish(block, self.writers[device].add_plan(plan))
-
-    def step(self, seconds: float = 0.1) -> None:
-        self.now += seconds
-        self.forwarder.step(self.now, int(self.now * 1e9))
-
-    def steps(self, n: int = 5) -> None:
-        for _ in range(n):
-            self.step()
-
-    def values(self) -> list[float]:
-        """Values of the messages sent, each control id once, in order."""
-        first = {m.control_id: m.payload for m in self.sink.sent}
-        for message in self.sink.sent:
-            assert first[message.control_id] == message.payload  # same id, same bytes
-        return [value for payload in first.values() for _, _, value in json.loads(payload)]
+from gateway.core.ring import PlanName, RingWriter, format_buffer
+from gateway.core.sample import Block, Flag
+from gateway.spool import Extent, SpoolFull
+from tests.unit.forward_rig import OTHER, FakeEncoder, Rig
 
 
 @pytest.fixture

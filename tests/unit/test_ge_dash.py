@@ -48,6 +48,21 @@ def test_the_worked_example_of_the_notes() -> None:
     assert (found["ECG.0.low"].value, found["ECG.0.high"].value) == (35, 110)
 
 
+def test_a_limit_that_is_off_or_not_used_is_no_limit() -> None:
+    """101 is "off" for SpO2 (worked example); a pair of zeros is none, or premature beats were limited to 0 to 0."""
+    plan = Plan(profile(), "", nomenclature())
+    frame = next(e for e in Fed().line(message(ECG_OFF, SPO2)) if isinstance(e, Frame))
+    limits = {
+        (plan.metrics[int(row["metric"])].limit_of, plan.metrics[int(row["metric"])].ref_id[-4:]): float(row["value"])
+        for row in plan.decode(frame, 0)
+        if plan.metrics[int(row["metric"])].limit_of
+    }
+    assert (limits["1.2.1.1", "_LOW"], limits["1.2.1.2", "HIGH"]) == (94, 110)
+    assert {key for key, value in limits.items() if isnan(value)} == {
+        ("1.2.1.1", "HIGH"), ("1.1.1.2", "_LOW"), ("1.1.1.2", "HIGH"),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("stride", [68, 70])
 def test_records_of_both_versions(stride: int) -> None:
     found = Fed().readings(record(1, 58, (72, 3), stride=stride), record(8, 34, (16,), stride=stride))

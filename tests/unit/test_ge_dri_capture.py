@@ -177,6 +177,18 @@ def test_labels_are_the_path_numbers_of_their_channels() -> None:
         assert temperatures[label] == f"1.6.{number}.1", label
 
 
+def test_no_condition_says_that_a_number_is_high_or_low() -> None:
+    """Entropy is high, a volume has dropped: neither is said of the number that the row is about."""
+    events = {str(spec.object): spec.id for spec in rows(profile()) if spec.kind == "alert"}
+    assert not [name for name, event in events.items() if event in ("MDC_EVT_HI", "MDC_EVT_LO", "MDC_EVT_IRREG")]
+
+
+def test_what_is_set_is_sent_as_a_setting() -> None:
+    settings = {str(spec.object) for spec in rows(profile()) if spec.category == "setting"}
+    assert settings >= {"p1.label", "p8.label", "ecg.lead1", "arrh_ecg.level", "nmt.mode", "nmt.current", "nibp.auto"}
+    assert not settings & {"ecg.hr_source", "nibp.measuring", "nibp.stasis", "alarm.silence"}
+
+
 def test_every_condition_has_its_row() -> None:
     named = {spec.object for spec in rows(profile()) if spec.kind == "alert"}
     told = {f"{group}.{word}" for group, words in layout.CONDITIONS.items() for word in words.values()}

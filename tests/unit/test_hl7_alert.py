@@ -85,6 +85,17 @@ def test_later_messages_of_an_alert_name_the_first() -> None:
     assert len(again) == 8
 
 
+def test_the_end_of_one_unknown_event_does_not_name_the_beginning_of_another() -> None:
+    coder = encoder()
+
+    def obr(phase: Phase, text: str, control_id: str) -> list[str]:
+        block = row(2, pack(phase, 1), phase is not Phase.END, note_of("", text))
+        return coder.encode(block, control_id, NOW_NS).decode().split("\r")[3].split("|")
+
+    first, _ = obr(Phase.START, "event 7", "gw.1"), obr(Phase.START, "event 8", "gw.2")
+    assert obr(Phase.END, "event 7", "gw.3")[29] == "^" + first[3].replace("^", "&")
+
+
 @pytest.mark.parametrize(
     ("block", "expected"),
     [

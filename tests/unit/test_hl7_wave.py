@@ -19,6 +19,7 @@ from gateway.core.notes import NoteList
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile
 from gateway.core.sample import SAMPLE, Block, Flag, Validity
+from gateway.core.wave_clock import STEP_NS
 from gateway.hl7_validate import validate
 from kita.check import check_message
 from tests.unit.hl7_rig import CONTROL_ID, COPENHAGEN, DEVICE, NOW_NS, SENDER
@@ -113,6 +114,68 @@ def test_a_gap_begins_a_run_of_its_own() -> None:
     rows["flags"][2] |= int(Flag.AFTER_GAP)
     waves = check_message(encoded(rows, notes)).intake.more.waves
     assert [(w.n, bool(w.flags & Flag.AFTER_GAP), w.t_utc_ns - T0) for w in waves] == [(2, False, 0), (1, True, SECOND)]
+
+
+def test_a_hole_that_only_the_time_shows_is_no_run_without_a_gap() -> None:
+    """A whole block was lost in the ring, and the mark AFTER_GAP stands on a sample of something else."""
+    notes = NoteList()
+    rows = np.concatenate([block([1.0, 2.0], 4_000_000, notes), block([3.0], 4_000_000, notes, t_ns=T0 + SECOND)])
+    waves = check_message(encoded(rows, notes)).intake.more.waves
+    assert [(w.n, bool(w.flags & Flag.AFTER_GAP), w.t_utc_ns - T0) for w in waves] == [(2, False, 0), (1, True, SECOND)]
+
+
+def test_a_hole_between_two_messages_is_told_each_time_the_second_is_made() -> None:
+    notes = NoteList()
+    coder = WaveEncoder(PLAN, SENDER, DEVICE, COPENHAGEN, notes.text)
+
+    def gap(rows: Block) -> bool:
+        (wave,) = check_message(coder.encode(rows, CONTROL_ID, NOW_NS)).intake.more.waves
+        return bool(wave.flags & Flag.AFTER_GAP)
+
+    assert not gap(block([1.0] * 250, 4_000_000, notes))
+    assert not gap(block([1.0] * 250, 4_000_000, notes, t_ns=T0 + SECOND + STEP_NS))  # jitter that is followed
+    late = block([1.0] * 250, 4_000_000, notes, t_ns=T0 + 3 * SECOND)
+    assert gap(late)
+    assert gap(late)  # the disk was full, the same samples are encoded again
+    assert not gap(block([1.0], 4_000_000, notes, t_ns=T0 + 4 * SECOND))
+    assert not gap(block([1.0], 4_000_000, notes, t_ns=T0 - 3600 * SECOND))  # the clock was set back
+
+
+def test_a_clock_that_is_set_back_in_a_block_begins_a_run() -> None:
+    notes = NoteList()
+    rows = np.concatenate([block([1.0] * 3, 4_000_000, notes), block([2.0] * 2, 4_000_000, notes, t_ns=T0 - SECOND)])
+    waves = check_message(encoded(rows, notes)).intake.more.waves
+    assert [(w.n, w.t_utc_ns - T0, w.flags & Flag.AFTER_GAP) for w in waves] == [(3, 0, 0), (2, -SECOND, 0)]
+
+
+def test_questionable_samples_are_never_sold_as_valid_by_valid_ones_beside_them() -> None:
+    notes = NoteList()
+    rows = block([1.0, math.nan, 2.0, 3.0, math.nan, 4.0], 4_000_000, notes)
+    rows["validity"][[0, 2]] = Validity.QST
+    payload = encoded(rows, notes)
+    waves = check_message(payload).intake.more.waves
+    assert [w.n for w in waves] == [3, 3]
+    assert [line.split("|")[5:9:3] for line in payload.decode().split("\r") if "|NA|" in line] == [
+        ["1^^2.0", "QUES"],
+        ["3^^4.0", ""],
+    ]
+
+
+@pytest.mark.parametrize("validity", [Validity.INV, Validity.NA, Validity.ONG])
+def test_a_number_that_is_no_value_does_not_travel(validity: Validity) -> None:
+    notes = NoteList()
+    rows = block([1.0, 77.0, 3.0], 4_000_000, notes)
+    rows["validity"][1] = validity
+    (wave,) = check_message(encoded(rows, notes)).intake.more.waves
+    assert np.array_equal(struct.unpack("<3f", wave.samples), [1.0, math.nan, 3.0], equal_nan=True)
+
+
+def test_numbers_without_end_or_meaning_make_no_message_that_kita_refuses() -> None:
+    notes = NoteList()
+    checked = check_message(encoded(block([1.0, math.inf, -math.inf, 1e17, -2.5e22], 4_000_000, notes), notes))
+    assert not checked.errors
+    samples = struct.unpack("<5f", checked.intake.more.waves[0].samples)
+    assert np.allclose(samples, [1.0, math.nan, math.nan, 1e17, -2.5e22], equal_nan=True)
 
 
 def test_a_lone_sample_that_is_no_value_is_a_row_that_says_so() -> None:

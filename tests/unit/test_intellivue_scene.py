@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from drivers.philips_intellivue.bedside import PERFUSION, decimals, dressed
-from drivers.philips_intellivue.modules import LABELS, SHAPES, Modules, number
-from drivers.philips_intellivue.options import Scenario
+from drivers.philips_intellivue.bedside import PERFUSION, PREMATURE, decimals, dressed
+from drivers.philips_intellivue.modules import LABELS, SETS, SHAPES, Modules, number
+from drivers.philips_intellivue.options import Scenario, scenario
 from gateway.core.alert import Phase, unpack
+from gateway.core.errors import ConfigError
 from gateway.core.frame import Alerts, Event, Frame, Wave
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
@@ -61,7 +63,7 @@ def test_every_number_is_the_one_of_the_scene_in_the_unit_of_its_row() -> None:
             seen.setdefault(plan().metrics[row["metric"]].path, set()).add(float(row["value"]))
     for path, row in ROWS.items():
         if row.kind == "numeric":
-            expected = STILL.raw(row, 0.0)
+            expected = STILL.raw(replace(row, id=PREMATURE.get(row.id, row.id)), 0.0)
             assert expected is not None
             expected *= 100 if row.id == PERFUSION else 1
             assert len(seen[path]) == 1, path
@@ -154,6 +156,49 @@ def test_pressures_with_three_numbers_are_one_object_with_the_label_of_the_press
     assert (0x0002_4A14, 3) in labels
     assert (0x0002_5808, 3) in labels
     assert len(labels) == 15
+
+
+def test_a_monitor_of_an_icu_shows_what_hangs_over_a_bed() -> None:
+    """Every number and wave of it can be a patient's, nothing is made up, and all of it is there at once."""
+    talk = Talk(waves=None, scene=Scene(seed=1), only=("icu",))
+    events = talk.until(70.0)
+    shown: dict[str, list[float]] = {}
+    for block in blocks(tuple(events)):
+        for row in block[IS_USABLE[block["validity"]]]:
+            shown.setdefault(plan().metrics[row["metric"]].path, []).append(float(row["value"]))
+    assert {ROWS[path].id for path in shown} >= set(SETS["icu"])
+    assert {ROWS[path].id for path in shown} - set(SETS["icu"]) == {"MDC_ATTR_TIME_ABS", "MDC_EVT_ALARM"}
+    assert {a.text for f in frames(events, "alert") for a in alerts_in(f)} == {"DESAT", "TACHY"}
+    limits = {
+        "MDC_ECG_HEART_RATE": (60, 85), "MDC_ECG_V_P_C_CNT": (0, 5), "MDC_RESP_RATE": (12, 18),
+        "MDC_PULS_OXIM_SAT_O2": (94, 100), "MDC_PULS_OXIM_PULS_RATE": (60, 85), "MDC_PULS_OXIM_PERF_REL": (1, 4),
+        "MDC_PRESS_BLD_NONINV_SYS": (100, 140), "MDC_PRESS_BLD_NONINV_DIA": (60, 80),
+        "MDC_PRESS_BLD_NONINV_MEAN": (75, 100), "MDC_PRESS_BLD_ART_ABP_SYS": (100, 140),
+        "MDC_PRESS_BLD_ART_ABP_DIA": (60, 80), "MDC_PRESS_BLD_ART_ABP_MEAN": (75, 100),
+        "MDC_PRESS_BLD_VEN_CENT_MEAN": (2, 12), "MDC_TEMP": (36, 38), "MDC_AWAY_CO2_ET": (4.5, 6),
+        "MDC_AWAY_RESP_RATE": (12, 18), "MDC_ECG_ELEC_POTL_II": (-1, 2), "MDC_PULS_OXIM_PLETH": (0, 1),
+        "MDC_PRESS_BLD_ART_ABP": (60, 140), "MDC_AWAY_CO2": (-0.1, 6),
+    }  # fmt: skip
+    for path, values in shown.items():
+        if ROWS[path].kind in ("numeric", "waveform"):
+            low, high = limits[ROWS[path].id]
+            assert low <= min(values) <= max(values) <= high, ROWS[path].id
+
+
+def test_only_takes_ids_and_names_what_it_does_not_know() -> None:
+    assert scenario({"only": "icu"})[0].only == ("icu",)
+    found, _ = scenario({"only": "MDC_TEMP,MDC_PULS_OXIM_SAT_O2"})
+    assert found == scenario({"only": ["MDC_TEMP", "MDC_PULS_OXIM_SAT_O2"]})[0]
+    talk = Talk(scene=STILL, only=found.only)
+    assert {r.object for r in readings_of(talk.until(3.0))} == {0x4B48, 0x4BB8}  # the first of three and of two rows
+    with pytest.raises(ConfigError, match="'MDC_TEMB' is not measured"):
+        Modules(PROFILE, "", ["MDC_TEMB"])
+
+
+def test_leads_that_are_off_are_told_however_little_is_plugged_in() -> None:
+    talk = Talk(scene=STILL, only=("icu",), leads_off_s=(0.0, 9.0))
+    told = {a.object for f in frames(talk.until(4.0), "alert") for a in alerts_in(f)}
+    assert 0x10112 in told
 
 
 def test_a_profile_for_other_firmware_is_simulated_all_the_same() -> None:

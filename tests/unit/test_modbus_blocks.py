@@ -11,9 +11,10 @@ from pymodbus.pdu.utils import pack_bitstring
 
 from drivers.modbus import DRIVER
 from drivers.modbus.blocks import Block, FunctionCode, read_blocks
+from gateway.core.alert import Phase, pack
 from gateway.core.errors import ConfigError, ProfileError
 from gateway.core.frame import Frame
-from gateway.core.nomenclature import Nomenclature, Term, Unit
+from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import MetricSpec
 from gateway.core.protocol import DeviceSpec
@@ -118,27 +119,28 @@ def test_coils_become_one_byte_each_in_their_order(coils: list[bool], fc: int) -
     assert row.payload_size == len(coils)
 
 
-def test_the_hettcube_decodes_to_degrees_and_door() -> None:
-    spec = hettcube()
-    ids = {m.id for c in spec.channels for m in c.metrics} | {spec.device, "MDCX_DEV_LAB_INCUBATOR_VMD"}
-    ids.add("MDCX_DEV_LAB_INCUBATOR_CHAN")
-    terms = [Term(i, 0, "metric", ("MDC_DIM_DEGC",) if i.endswith("TEMP") else (), i, i, "") for i in ids]
-    plan = Plan(spec, "", Nomenclature(terms, [Unit("MDC_DIM_DEGC", 268192, "Cel")]))
+def test_the_hettcube_decodes_to_degrees_door_and_alarms() -> None:
+    plan = Plan(hettcube(), "", nomenclature())
 
-    def values(kind: str, payload: bytes) -> dict[str, str]:
-        found = {}
-        for row in plan.decode(Frame(kind, payload, 0), 0):
-            metric, value = plan.metrics[row["metric"]], float(row["value"])
-            text = metric.tokens[int(value)] if metric.tokens else f"{value} {metric.unit and metric.unit.ucum}"
-            found[metric.ref_id.removeprefix("MDCX_LAB_INCUBATOR_")] = text
+    def values(kind: str, payload: bytes) -> list[tuple[str, float, str]]:
+        block = plan.decode(Frame(kind, payload, 0), 0)
+        found = []
+        for row in block[block["value"] >= 0] if kind == "status" else block:
+            metric = plan.metrics[row["metric"]]
+            word = metric.tokens[int(row["value"])] if metric.tokens else metric.text
+            found.append((metric.path, float(row["value"]), word or (metric.unit.ucum if metric.unit else "")))
         return found
 
-    assert values("temperature", bytes.fromhex("0172")) == {"TEMP": "37.0 Cel"}  # notes, section 3
-    assert values("temperature", bytes.fromhex("FFCE")) == {"TEMP": "-5.0 Cel"}
-    status = values("status", bytes.fromhex("0001 0005"))
-    assert [name for name, token in status.items() if token in ("open", "on")] == [
-        "DOOR",
-        "ALARM_DOOR",
-        "ALARM_TEMP_LO",
+    assert values("temperature", bytes.fromhex("0172")) == [("1.1.1.1", 37.0, "Cel")]  # notes, section 3
+    assert values("temperature", bytes.fromhex("FFCE")) == [("1.1.1.1", -5.0, "Cel")]
+    start, end = pack(Phase.START, 0), pack(Phase.END, 0)
+    assert values("status", bytes.fromhex("0001 0005")) == [
+        ("1.1.1.2", 1.0, "open"),
+        ("1.1.1.3", start, "door alarm"),
+        ("1.1.1.5", start, "lower temperature alarm"),
     ]
-    assert len(status) == 10
+    assert values("status", bytes.fromhex("0000 0004")) == [
+        ("1.1.1.2", 0.0, "closed"),
+        ("1.1.1.5", pack(Phase.CONTINUE, 0), "lower temperature alarm"),
+        ("1.1.1.3", end, "door alarm"),
+    ]

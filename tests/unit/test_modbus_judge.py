@@ -222,7 +222,8 @@ def test_a_pymodbus_client_reads_our_simulator_right(framing: str) -> None:
 
 def test_a_pymodbus_client_reads_the_incubator_right() -> None:
     device = DeviceSpec(0, hettcube(), {"unit": 1})
-    with simulated(DRIVER.simulator([device], {"framing": "tcp"}, Scene())) as port:  # type: ignore[arg-type]
+    scenario = {"framing": "tcp", "image": "incubator"}
+    with simulated(DRIVER.simulator([device], scenario, Scene())) as port:  # type: ignore[arg-type]
         client = ModbusTcpClient("127.0.0.1", port=port, timeout=PATIENCE_S, retries=0)
         assert client.connect()  # type: ignore[no-untyped-call]
         try:

@@ -120,6 +120,51 @@ def test_with_one_shape_for_each_block_no_delay_whatever_puts_a_value_under_a_wr
     check(framing, units, {unit: replace(s, delay_s=s.delay_s * 7) for unit, s in bad.items()}, seed)
 
 
+class AnyOrder:
+    """The units of a line behind something that delays each answer on its own, so that they overtake each other."""
+
+    def __init__(self, server: ModbusServer, seed: int) -> None:
+        self._server, self._random = server, random.Random(seed)
+        self._out: list[tuple[float, bytes]] = []
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        self._server.receive_data(data, now)
+        if answer := self._server.data_to_send(now):
+            self._out.append((now + self._random.choice([0.0, 0.0, 0.0, 9.0 * self._random.random()]), answer))
+
+    def data_to_send(self, now: float) -> bytes:
+        due = sorted(item for item in self._out if item[0] <= now)
+        self._out = [item for item in self._out if item[0] > now]
+        return b"".join(data for _, data in due)
+
+    def next_wake(self) -> float | None:
+        return min((at for at, _ in self._out), default=None)
+
+
+@settings(max_examples=80)
+@given(
+    st.sampled_from(sorted(FRAMINGS)),
+    st.dictionaries(st.integers(1, 15), plans(False), min_size=1, max_size=3),
+    st.integers(0, 1000),
+    st.sampled_from([0, 0, 2]),
+)
+def test_no_value_under_a_wrong_name_when_answers_overtake_each_other(
+    framing: str, units: dict[int, list[dict[str, Any]]], seed: int, exception: int
+) -> None:
+    """Each answer is no later than late_s, in any order; one unit may refuse everything."""
+    bad = {min(units): Scenario(exception=exception)}
+    server = ModbusServer(framing, {unit: tagged(unit) for unit in units}, bad)
+    run = Line(ModbusProtocol(devices(units), {"framing": framing}), AnyOrder(server, seed)).run(120.0)
+    numbers = list(units)
+    for _, frame in run.frames():
+        unit = numbers[frame.source]
+        (row,) = (Block(**row) for row in units[unit] if row["name"] == frame.kind)
+        assert frame.payload == expected(unit, row)
+    back = {(frame.source, frame.kind) for _, frame in run.frames()}
+    spared = {unit: rows for unit, rows in units.items() if not (exception and unit == min(units))}
+    assert back == {(numbers.index(unit), row["name"]) for unit, rows in spared.items() for row in rows}
+
+
 def test_the_model_would_notice() -> None:
     """The tags differ between all units, tables and addresses in use: a swapped frame cannot pass."""
     rng = random.Random(1)

@@ -12,20 +12,30 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.modbus.protocol import ModbusProtocol
-from drivers.modbus.simulator import ModbusServer, Scenario, incubator, tagged
+from drivers.modbus.simulator import ModbusServer, Scenario, incubator, simulator, tagged
+from gateway import registry
 from gateway.core.frame import Event, Fault, Frame
 from gateway.core.protocol import DeviceSpec
+from gateway.core.scene import Scene, Table
+from gateway.decode import Decoder, decode_file
 from gateway.record import Direction, Header, Record, RecordingWriter, open_capture
-from tests.unit.modbus_rig import ROOT, Line, block, devices, events, hettcube
+from tests.unit.modbus_rig import ROOT, Line, block, devices, events, hettcube, shipped
 
 CAPTURES = ROOT / "drivers" / "modbus" / "captures"
 BEGAN_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 Wire = list[tuple[float, str, bytes]]
+FREEZER = {  # what the freezer of the recording shows; every thermocouple the same
+    "MDCX_FREEZER_TEMP_TC": -80.2,
+    "MDCX_FREEZER_TEMP_SETTING": -80.0,
+    "MDCX_FREEZER_ALARM_WARM_SETTING": -70.0,
+    "MDCX_FREEZER_ALARM_COLD_SETTING": -90.0,
+}
 
 UNITS = {
     1: [block("a", fc=4, count=2), block("b", fc=3, address=9, interval_s=2.0)],
@@ -157,16 +167,44 @@ def test_a_request_that_is_not_in_the_plan_has_no_answer() -> None:
     assert [event.reason for event in events(protocol) if isinstance(event, Fault)] == ["unexpected"]
 
 
+def _records(wire: Wire) -> list[Record]:
+    way = {">": Direction.TO_DEVICE, "<": Direction.FROM_DEVICE}
+    return [Record(BEGAN_NS + round(t * 1e9), way[w], data) for t, w, data in wire]
+
+
+def freezer_capture() -> list[Record]:
+    """A minute of a freezer, unit 25 as in its manual: ASCII, addresses of bytes, a status of one byte."""
+    device = [DeviceSpec(0, shipped("thermo/ult_freezer"), {"unit": 25})]
+    scene = Scene(table=Table([0.0], {ref_id: ("Cel", [value]) for ref_id, value in FREEZER.items()}))
+    line = Line(ModbusProtocol(device, {}), simulator(device, {}, scene)).run(60.0)
+    return _records(line.wire)
+
+
+def test_the_capture_of_the_freezer_is_what_the_simulator_says_and_replays() -> None:
+    records = list(open_capture(CAPTURES / "ult_freezer_ascii.mdirec"))
+    assert records == freezer_capture()
+    found = shipped("thermo/ult_freezer")
+    decoder = Decoder(found, registry.Profiles(), {}, {"unit": 25})
+    told = np.concatenate([samples for _, _, samples in decode_file(decoder, CAPTURES / "ult_freezer_ascii.mdirec")])
+    shown: dict[str, set[float]] = {}
+    for row in told:
+        metric = decoder.plan.metrics[row["metric"]]
+        if metric.kind == "numeric":
+            shown.setdefault(metric.ref_id, set()).add(round(float(row["value"]), 1))
+    assert shown == {ref_id: {value} for ref_id, value in FREEZER.items()}
+    assert {metric.path for metric in decoder.plan.metrics} == {decoder.plan.metrics[i].path for i in told["metric"]}
+    assert not decoder.faults
+
+
 def capture(name: str) -> list[Record]:
-    """The records of a shipped capture."""
+    """The records of a shipped capture of the incubator."""
     framing, scenario, until = {
         "hettcube_tcp": ("tcp", Scenario(), 900.0),
         "hettcube_rtu_noisy": ("rtu", Scenario(flipped=0.05, lost=0.03, delay_s=0.1, jitter_s=0.45), 900.0),
     }[name]
     server = ModbusServer(framing, {1: incubator(4, 1)}, {1: scenario}, seed=4)
     line = Line(ModbusProtocol([DeviceSpec(0, hettcube())], {"framing": framing}), server).run(until)
-    way = {">": Direction.TO_DEVICE, "<": Direction.FROM_DEVICE}
-    return [Record(BEGAN_NS + round(t * 1e9), way[w], data) for t, w, data in line.wire]
+    return _records(line.wire)
 
 
 @pytest.mark.parametrize("name", ["hettcube_tcp", "hettcube_rtu_noisy"])
@@ -192,12 +230,13 @@ def test_the_shipped_captures_are_what_the_simulator_says_and_replay(name: str) 
 
 
 def write_captures(folder: Path) -> None:
-    for name in ("hettcube_tcp", "hettcube_rtu_noisy"):
+    made = {name: capture(name) for name in ("hettcube_tcp", "hettcube_rtu_noisy")}
+    for name, records in {**made, "ult_freezer_ascii": freezer_capture()}.items():
         path = folder / f"{name}.mdirec"
         path.unlink(missing_ok=True)
         header = Header("2026-01-01T00:00:00Z", "0.1.0", "lab", "modbus", "simulator", note="made by the simulator")
         writer = RecordingWriter(path, header)
-        for record in capture(name):
+        for record in records:
             writer.append(*record)
         writer.close()
         path.chmod(0o644)  # no device, no patient: the repository's own

@@ -23,7 +23,7 @@ DEVICES = [DeviceSpec(0, hettcube(), {"unit": 1}), DeviceSpec(1, hettcube(), {"u
 
 def run(until: float = 60.0, **scenario: Any) -> Line:
     framing = {"framing": scenario.get("framing", "tcp")}
-    device = DRIVER.simulator(DEVICES, {**framing, **scenario}, Scene())
+    device = DRIVER.simulator(DEVICES, {**framing, "image": "incubator", **scenario}, Scene())
     return Line(DRIVER.protocol(DEVICES, framing), device).run(until)  # type: ignore[arg-type]
 
 

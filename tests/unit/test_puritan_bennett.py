@@ -141,8 +141,8 @@ def test_volumes_are_litres_where_measured_and_millilitres_where_limited() -> No
     values = decoded(SNDF, heard(miscf({71: "0.470", 154: ".512", 38: "650", 39: "300", 14: "0.45"})))
     assert values["1.1.1.71 MDC_VOL_AWAY_TIDAL_EXP"] == [470.0]
     assert values["1.1.1.154 MDC_VOL_AWAY_TIDAL_EXP_BTSD_PS"] == [512.0]
-    assert values["1.1.5.38 MDCX_ALERT_LIMIT_HIGH"] == [650.0]
-    assert values["1.1.5.39 MDCX_ALERT_LIMIT_LOW"] == [300.0]
+    assert values["1.1.5.38 MDCX_VENT_VOL_TIDAL_EXP_MAND_LIMIT_HIGH_SETTING"] == [650.0]
+    assert values["1.1.5.39 MDCX_VENT_VOL_TIDAL_EXP_MAND_LIMIT_LOW_SETTING"] == [300.0]
     assert values["1.1.3.14 MDC_VENT_VOL_TIDAL_SETTING"] == [450.0]
 
 

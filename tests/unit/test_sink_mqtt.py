@@ -297,6 +297,24 @@ def test_a_message_is_not_sent_again_while_its_answer_waits_to_be_taken() -> Non
     assert rig.sink.room() == WINDOW
 
 
+@pytest.mark.parametrize("answered_by_broker", [True, False])
+def test_what_was_given_up_gives_back_its_place_in_the_window(answered_by_broker: bool) -> None:
+    rig = Rig()
+    rig.connect()
+    for n in range(1, WINDOW + 1):
+        rig.sink.send(message(n))
+        if answered_by_broker:
+            rig.put(Puback(n, 0x10, "No matching subscribers"))
+    assert rig.sink.room() == 0
+    rig.sink.forget(message(1).control_id)
+    if not answered_by_broker:
+        rig.put(Puback(1, 0x10, "No matching subscribers"))  # comes late: nobody waits for it
+    assert rig.sink.room() == 1
+    rig.ack("CA", message(1).control_id)
+    assert message(1).control_id not in {outcome.control_id for outcome in rig.sink.outcomes()}
+    assert rig.sink.counters.acks_foreign == 1
+
+
 def test_a_flood_of_keeps_is_one_outcome() -> None:
     rig = Rig()
     rig.connect()

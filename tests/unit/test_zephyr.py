@@ -254,6 +254,9 @@ def test_missing_packets_are_a_gap_of_their_own_kind() -> None:
 def test_events_are_given_by_their_code() -> None:
     events = fed(sealed(0x2C, stamped(0, b"\x00\x10\x01\x00")))
     assert readings(events) == [Reading("event code", 0, 0, 0x1000)]
+    compiled = plan(BIOHARNESS)
+    assert not any(len(block) for block in decoded(events, compiled))  # nobody knows what it means: counted, not sent
+    assert compiled.unmapped == {("event", "event code"): 1}
 
 
 # ---- waves
