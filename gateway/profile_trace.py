@@ -47,9 +47,9 @@ class _Row:
     def __init__(self, index: int, spec: MetricSpec, reader: Field | None) -> None:
         self.index, self.spec, self.reader = index, spec, reader
         self.masks = {} if reader is None else _masks(reader)
-        bit = f" bit {spec.bit}" if spec.type == "bit" else ""
+        kind = f"bit {spec.bit}" if spec.type == "bit" else spec.type
         instance = f" instance {_id(spec.instance)}" if spec.instance else ""
-        self.field = _id(spec.object) + instance if spec.at is None else f"at {spec.at} {spec.type}{bit}"
+        self.field = _id(spec.object) + instance if spec.at is None else f"at {spec.at} {kind}"
 
 
 @dataclass(slots=True)

@@ -178,7 +178,7 @@ def test_any_dbc_can_be_simulated() -> None:
 
 
 def shown(scene: Scene, seconds: float = 2.0) -> dict[str, list[float]]:
-    """Return what the bus of a scene says: object -> its numbers; an empty list where it only says that there is none."""
+    """Return what the bus of a scene says: object -> its numbers; an empty list: it says that there is none."""
     bus = CanSignalsSimulator([DeviceSpec(0, smartecla())], {}, scene)
     bus.data_to_send(0.0)
     protocol = started([smartecla()])

@@ -84,8 +84,8 @@ def test_error_4_thermo_is_read_only_where_the_profile_says_lrc_strict_false() -
     [
         b":190304FFFFFCE00A\r\n",  # 4 too high
         b":190304FFFFFCE003\r\n",  # 3 too low
-        b":19030200284E\r\n".replace(b"4E", b"B5"),  # 5 too low, and two bytes of data
-        b":19030200284E\r\n".replace(b"4E", b"B6"),  # 4 too low, but two bytes of data
+        b":1903020028B6\r\n",  # 4 too low, but two bytes of data
+        b":19030228B6\r\n",  # 4 too low, but one byte of data
         b":010304FFFFFCE01A\r\n",  # 4 too low, of another unit of the line
     ],
 )
