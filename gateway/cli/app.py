@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import capture, demo, hl7, kita, profile, prosim, replay, run, simulate
+from gateway.cli import capture, demo, hl7, kita, probe, profile, prosim, replay, run, simulate
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
 
@@ -39,6 +39,7 @@ app.command("decode")(capture.decode)
 app.command("record")(capture.record)
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
+app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")

@@ -100,7 +100,7 @@ def _decoder(
     profiles = registry.Profiles()
     found = find_profile(profile or _recorded_profile(file), profiles)
     driver = registry.driver(found.driver)
-    recorded, device = _recordeddriver_options(file, found.id)
+    recorded, device = _recorded_options(file, found.id)
     return Decoder(
         found,
         profiles,
@@ -120,7 +120,7 @@ def _say_what_was_bad(file: Path, decoder: Decoder, quiet: bool) -> None:
         err.print(f"{file}: no good frame in it → {hint}", markup=False, highlight=False)
 
 
-def _recordeddriver_options(file: Path, profile: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _recorded_options(file: Path, profile: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of port and device that a recording was made with; empty for any other file."""
     nothing: dict[str, Any] = {"firmware": "", "options": {}}
     try:

@@ -20,9 +20,11 @@ from gateway.core.errors import ConfigError
 from gateway.core.profile import Profile
 from gateway.core.settings import build
 from gateway.decode import find_profile
+from gateway.doctor import Trouble
 from gateway.links.serial import LINK, SerialSettings
-from gateway.probe import Candidate, Findings, Probe, Trial, candidates, grammar, worst_case_s
+from gateway.probe import Findings, Probe, grammar, worst_case_s
 from gateway.probe_line import MarkedSerial, ProbeLine
+from gateway.probe_trial import Candidate, Trial, candidates
 
 BY_ID = Path("/dev/serial/by-id")
 TO_FILL_IN = "0000000000000000"
@@ -57,14 +59,13 @@ def probe(
     mdi probe /dev/ttyUSB0 --driver nonin --listen-only
     mdi probe /dev/ttyUSB0 -p and_weighing/standard_format --seconds 60
     """
-    tried = candidates(_profiles(profile or []), driver, experimental or bool(profile))
+    tried = candidates(_profiles(profile or []), driver, experimental)
     asking = bool(grammar(tried)) and not listen_only
     if asking and not yes and not sys.stdin.isatty():
         raise ConfigError("nobody is there to ask before bytes are sent", hint="add --listen-only or --yes")
 
     def open_line(settings: Mapping[str, Any]) -> ProbeLine:
-        table = {"device": port, **settings}
-        return MarkedSerial(build(SerialSettings, table, lambda *_: ""), time.time_ns)
+        return MarkedSerial(_serial(port, settings), time.time_ns)
 
     stop = stop_on_signals()
     total = worst_case_s(tried, seconds, asking)
@@ -84,6 +85,10 @@ def probe(
         raise typer.Exit(1)
 
 
+def _serial(port: str, line: Mapping[str, Any]) -> SerialSettings:
+    return build(SerialSettings, {"device": port, **line}, lambda *_: "")
+
+
 def _profiles(names: Sequence[str]) -> list[Profile]:
     known = registry.Profiles()
     return [find_profile(name, known) for name in names] if names else list(known)
@@ -92,10 +97,18 @@ def _profiles(names: Sequence[str]) -> list[Profile]:
 def _consent(tried: Sequence[Candidate], yes: bool) -> bool:
     """Show all that may be sent, and ask."""
     err.print("Nothing was recognised by listening. Asking sends these bytes, and no others:")
-    for name, patterns in grammar(tried).items():
+    said = grammar(tried)
+    for patterns in dict.fromkeys(said.values()):
+        names = ", ".join(name for name, theirs in said.items() if theirs == patterns)
+        err.print(f"{names}:", markup=False, highlight=False)
         for pattern in patterns:
-            err.print(f"  {name:32} {pattern}", markup=False, highlight=False)
+            err.print(f"  {_on_one_line(pattern)}", markup=False, highlight=False)
     return yes or typer.confirm("Send them?", err=True)
+
+
+def _on_one_line(pattern: str) -> str:
+    """Blanks mean nothing in a verbose pattern."""
+    return "".join(pattern.split()) if pattern.startswith("(?x") else pattern
 
 
 # ---- what was found
@@ -107,10 +120,10 @@ def stanza(port: str, trial: Trial, equals: Sequence[Trial] = ()) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", candidate.profile.id.rpartition("/")[2].lower()).strip("-")[:40]
     link = {"kind": LINK.name, "device": _lasting(port), **candidate.line}
     lines = ["[[port]]", f'name = "port-{name}"', f'driver = "{candidate.driver.name}"', "", "[port.link]"]
-    lines += [f"{key} = {json_text.dumps(value)}" for key, value in link.items()]
+    lines += [f"{key} = {json_text.dumps(value, ensure_ascii=False)}" for key, value in link.items()]
     lines += ["", "[[port.device]]", f'name = "{name}"']
     lines += [f"# fits as well: {other.candidate.profile.id}" for other in equals]
-    if not str(candidate.profile.where).startswith(str(registry.Profiles().path_of_packaged())):
+    if candidate.profile.id not in registry.Profiles().ids():
         lines += ["# an own profile: name its folder in [gateway] profiles"]
     lines += [f'profile = "{candidate.profile.id}"']
     if candidate.profile.experimental:
@@ -125,3 +138,88 @@ def _lasting(port: str) -> str:
     real = os.path.realpath(port)
     links = sorted(BY_ID.iterdir()) if BY_ID.is_dir() else []
     return next((str(link) for link in links if os.path.realpath(link) == real), port)
+
+
+def _show(port: str, found: Findings) -> None:
+    if found.matches:
+        columns = ("profile", "protocol", "line", "by", "model", "firmware", "frames", "values", "unmapped", "score")
+        print_table(f"{port}: what speaks here", columns, map(_row, found.matches))
+        if found.equals:
+            others = ", ".join(trial.candidate.profile.id for trial in found.equals)
+            out.print(f"Fits as well, and nothing heard tells them apart: {others}", markup=False, highlight=False)
+    for diagnosis in found.diagnoses:
+        name = "" if diagnosis.trouble is Trouble.NONE else f"{diagnosis.trouble} ({diagnosis.certainty}): "
+        out.print(f"{name}{diagnosis.what}. {diagnosis.remedy}", markup=False, highlight=False)
+    if found.sent:
+        count = sum(map(len, found.sent.values()))
+        out.print(f"{count} different messages were sent, as --json lists.", markup=False, highlight=False)
+    else:
+        out.print("Nothing was sent.")
+    if found.matches:
+        text = stanza(port, found.matches[0], found.equals)
+        out.print("\n" + text, markup=False, highlight=False)
+
+
+def _row(trial: Trial) -> tuple[Any, ...]:
+    who = trial.identity
+    return (
+        trial.candidate.profile.id,
+        f"{trial.confidence}{', experimental' if trial.candidate.profile.experimental else ''}",
+        LINK.describe(_serial("-", trial.candidate.line)).removeprefix("- "),
+        "asking" if trial.asked else "listening",
+        (who and who.model) or "not said",
+        trial.refusal or (who and who.firmware) or "not said",
+        f"{trial.good} good, {trial.bad} bad",
+        f"{trial.rows} rows, {trial.usable} usable",
+        trial.unmapped,
+        f"{trial.score:.2f}",
+    )
+
+
+def as_json(port: str, found: Findings) -> dict[str, Any]:
+    """Return what was found as one object, for programs."""
+    return {
+        "port": port,
+        "found": [_match(trial) for trial in found.matches],
+        "equals": [trial.candidate.profile.id for trial in found.equals],
+        "diagnoses": [
+            {"trouble": d.trouble, "certainty": d.certainty, "what": d.what, "remedy": d.remedy}
+            for d in found.diagnoses
+        ],
+        "heard": [
+            {
+                **h.format._asdict(),
+                "bytes": h.count,
+                "damaged": sum(h.bad),
+                "writes": h.writes,
+                "echoes": h.echoes,
+                "inputs": h.inputs._asdict() if h.inputs else None,
+            }
+            for h in found.heard
+        ],
+        "sent": {name: [data.hex() for data in messages] for name, messages in found.sent.items()},
+        "stanza": stanza(port, found.matches[0], found.equals) if found.matches else None,
+    }
+
+
+def _match(trial: Trial) -> dict[str, Any]:
+    candidate, who = trial.candidate, trial.identity
+    return {
+        "profile": candidate.profile.id,
+        "driver": candidate.driver.name,
+        "line": dict(candidate.line),
+        "protocol": trial.confidence,
+        "experimental": bool(candidate.profile.experimental),
+        "asked": trial.asked,
+        "vendor": (who and who.vendor) or None,
+        "model": (who and who.model) or None,
+        "firmware": (who and who.firmware) or None,
+        "refusal": trial.refusal or None,
+        "frames_ok": trial.good,
+        "frames_bad": trial.bad,
+        "rows": trial.rows,
+        "usable": trial.usable,
+        "unmapped": trial.unmapped,
+        "refused_writes": trial.refused_writes,
+        "score": round(trial.score, 3),
+    }

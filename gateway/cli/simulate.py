@@ -69,6 +69,15 @@ ScenarioOption = Annotated[
 ]
 
 
+ProfileList = Annotated[
+    list[str],
+    typer.Option(
+        "--profile",
+        "-p",
+        metavar="VENDOR/MODEL",
+        help="Profile of a simulated device. Repeatable: several devices on one line.",
+    ),
+]
 CsvOption = Annotated[
     Path | None,
     typer.Option(
@@ -112,15 +121,7 @@ def _beacon_port(profile: Profile) -> int:
 
 def simulate(
     driver: Annotated[str, typer.Argument(metavar="DRIVER", help="Driver whose simulator to run.")],
-    profile: Annotated[
-        list[str],
-        typer.Option(
-            "--profile",
-            "-p",
-            metavar="VENDOR/MODEL",
-            help="Profile of a simulated device. Repeatable: several devices on one line.",
-        ),
-    ],
+    profile: ProfileList,
     pty: PtyOption = None,
     tcp: TcpOption = None,
     udp: UdpOption = None,
