@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -121,7 +122,8 @@ def metrics(profile: Profile) -> Iterator[MetricSpec]:
             yield from channel.metrics
 
 
-def _parse(text: str, where: str) -> list[Message]:
+@lru_cache(maxsize=4)  # every device of a bus, its simulator and each reconnect ask for the same text
+def _parse(text: str, where: str) -> tuple[Message, ...]:
     try:
         database = cantools.database.load_string(text, "dbc", strict=True)
     except UnsupportedDatabaseFormatError as fault:
@@ -131,10 +133,10 @@ def _parse(text: str, where: str) -> list[Message]:
     assert isinstance(database, cantools.database.Database)  # format "dbc" gives no other
     if not database.messages:
         raise ProfileError("the DBC has no message", where, "add BO_ and SG_ lines")
-    return list(database.messages)
+    return tuple(database.messages)
 
 
-def _check(messages: list[Message], where: str) -> None:
+def _check(messages: Sequence[Message], where: str) -> None:
     """Refuse what cannot be told apart or cannot arrive."""
     ids: dict[tuple[int, bool], str] = {}
     names: set[str] = set()
@@ -151,7 +153,7 @@ def _check(messages: list[Message], where: str) -> None:
         names.add(message.name)
 
 
-def _invalid(table: Any, messages: list[Message], where: str) -> dict[str, frozenset[float]]:
+def _invalid(table: Any, messages: Sequence[Message], where: str) -> dict[str, frozenset[float]]:
     """Check `[driver] invalid` and return it: object or sender -> raw numbers."""
     hint = KEYS["invalid"]
     if not isinstance(table, dict):

@@ -196,6 +196,7 @@ class CanSignals:
 
 def _number(reading: Reading) -> float | None:
     """Return the value, None for NaN: NaN is not equal to itself."""
+    assert not isinstance(reading.value, str)  # a DBC signal is a number
     return None if math.isnan(reading.value) else reading.value
 
 
