@@ -32,6 +32,10 @@ from pymodbus.pdu import DecodePDU, ModbusPDU
 MAX_ADU = 513  # ASCII: 1 + 2 x (1 + 253 + 1) + 2 characters. TCP has 260 bytes at most, RTU 256
 EXCEPTION = 0x80  # this bit of the function code marks an exception reply (V1.1b3, section 7)
 _CRLF = b"\r\n"
+_LOW_SIZE, _LOW_BY = (
+    1 + 2 + 4 + 1,
+    4,
+)  # replies of unit 0x19 as the Thermo manuals print them (protocol notes, section 2)
 _DECODER = DecodePDU(is_server=False)  # asked for by the framers' constructors; never used to decode
 
 
@@ -130,10 +134,14 @@ class Rtu(Framing):
 
 
 class Ascii(Framing):
-    """Hex digits, for serial lines. Its LRC is weak: 8 bits, and blind to two bytes that change places."""
+    """Hex digits, for serial lines. Its LRC is weak: 8 bits, and blind to two bytes that change places.
 
-    def __init__(self) -> None:
+    lenient: units whose LRC may be 4 too low where they send four bytes of data (see dialect, `lrc_strict`)
+    """
+
+    def __init__(self, lenient: frozenset[int] = frozenset()) -> None:
         super().__init__(FramerAscii(_DECODER))
+        self._lenient = lenient
 
     def expect(self, transaction: int, unit: int, start: bytes, pdu_size: int) -> Expected:  # noqa: ARG002
         return Expected(b":" + b2a_hex(bytes([unit]) + start).upper(), 1 + 2 * (1 + pdu_size + 1) + len(_CRLF))
@@ -145,7 +153,11 @@ class Ascii(Framing):
             raw = a2b_hex(data[1:-2])
         except HexError:
             return None
-        if len(raw) < 3 or not FramerAscii.check_LRC(raw[:-1], raw[-1]):
+        if len(raw) < 3:
+            return None
+        right = FramerAscii.compute_LRC(raw[:-1])
+        low = raw[0] in self._lenient and len(raw) == _LOW_SIZE and raw[2] == 4
+        if raw[-1] != right and not (low and raw[-1] == (right - _LOW_BY) & 0xFF):
             return None
         return Adu(0, raw[0], raw[1:-1])
 

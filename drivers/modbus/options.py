@@ -43,8 +43,11 @@ class LineOptions(Settings):
     """Options of a port. The defaults are for 9600 Bd and for TCP."""
 
     framing: str = field(
-        default="rtu",
-        metadata=setting("how requests travel on the line: rtu, ascii or tcp", choices=("rtu", "ascii", "tcp")),
+        default="auto",
+        metadata=setting(
+            "how requests travel on the line: rtu, ascii or tcp; auto: ascii where the profile asks for it, else rtu",
+            choices=("auto", "rtu", "ascii", "tcp"),
+        ),
     )
     timeout_s: float = field(
         default=0.5, metadata=setting("a unit must have answered in full after this time", "s", low=0.05, high=10)

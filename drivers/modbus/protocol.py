@@ -16,8 +16,8 @@ Laws
 Late replies. On a serial line nothing in a reply says which of two requests with the same function code and byte count
 it belongs to: an answer to block A that comes while block B is in flight would become B's. So each unit keeps a list of
 what it still owes. Where two blocks of a unit have the same function code and byte count, neither is asked while the
-unit owes such an answer. A unit answers in order, so an accepted answer settles all that was asked before it; what
-nothing settles is forgotten `late_s` after its request. On TCP the transaction number tells replies apart.
+unit owes such an answer: until it has come, or `late_s` after its request. Answers of other blocks settle nothing, so
+the order in which a unit answers does not matter. On TCP the transaction number tells replies apart.
 README.md has the argument in full, and its limit.
 """
 
@@ -29,8 +29,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drivers.modbus.adu import EXCEPTION, FRAMINGS, MAX_ADU, Adu
+from drivers.modbus.adu import EXCEPTION, FRAMINGS, MAX_ADU, Adu, Ascii, Framing
 from drivers.modbus.blocks import Block, read_blocks
+from drivers.modbus.dialect import line_framing, read_dialect
 from drivers.modbus.options import EXCEPTIONS, MIN_RTU_SILENCE_S, LineOptions, UnitOptions
 from gateway.core.errors import ConfigError
 from gateway.core.frame import NEED_DATA, Event, Fault, Frame
@@ -68,7 +69,9 @@ class _Asked:
         block, pdu = self.poll.block, adu.pdu
         if (adu.transaction, adu.unit, pdu[0] & ~EXCEPTION) != (self.transaction, self.unit, block.fc):
             return False
-        return bool(pdu[0] & EXCEPTION) or pdu[1:2] == bytes([block.byte_count])
+        if pdu[0] & EXCEPTION:
+            return True
+        return pdu[1:2] == bytes([block.byte_count]) and len(pdu) - 2 in block.data_sizes
 
 
 @dataclass(slots=True)
@@ -83,11 +86,11 @@ class _Unit:
     misses: int = 0  # time-outs in a row
     owed: list[_Asked] = field(default_factory=list)
 
-    def settle(self, adu: Adu, asked: list[_Asked], in_order: bool) -> bool:
-        """Take `adu` as the answer to the first of `asked` that it fits; in order: what was asked before is settled."""
+    def settle(self, adu: Adu, asked: list[_Asked]) -> bool:
+        """Take `adu` as the answer to the first of `asked` that it fits; the others are still owed."""
         for i, request in enumerate(asked):
             if request.answered_by(adu):
-                self.owed = ([] if in_order else asked[:i]) + asked[i + 1 :]
+                self.owed = asked[:i] + asked[i + 1 :]
                 return True
         return False
 
@@ -95,6 +98,16 @@ class _Unit:
 def _unit(number: int, source: int, plan: Sequence[Block], now: float) -> _Unit:
     shapes = [block.shape for block in plan]
     return _Unit(source, number, [_Poll(block, shapes.count(block.shape) == 1, now) for block in plan])
+
+
+def _number(spec: DeviceSpec) -> int:
+    return build(UnitOptions, spec.options, lambda *keys: " ".join(keys)).unit
+
+
+def _framing(name: str, devices: Sequence[DeviceSpec]) -> Framing:
+    """Return the framing of a line; in ASCII, some units' LRC is judged more leniently."""
+    lenient = frozenset(_number(spec) for spec in devices if not read_dialect(spec.profile).lrc_strict)
+    return Ascii(lenient) if lenient else FRAMINGS[name]
 
 
 class ModbusProtocol:
@@ -107,16 +120,17 @@ class ModbusProtocol:
 
     def __init__(self, devices: Sequence[DeviceSpec], options: Mapping[str, Any]) -> None:
         self._options = build(LineOptions, options, lambda *keys: " ".join(keys))
-        self._framing = FRAMINGS[self._options.framing]
+        framing = line_framing(self._options.framing, {s.profile.id: read_dialect(s.profile) for s in devices})
+        self._framing = _framing(framing, devices)
         self._turnaround = 0.0 if self._framing.tagged else self._options.turnaround_s
-        if self._options.framing == "rtu" and self._turnaround < MIN_RTU_SILENCE_S:
+        if framing == "rtu" and self._turnaround < MIN_RTU_SILENCE_S:
             hint = "3.5 characters of 11 bits: 0.0041 at 9600 Bd, 0.0021 at 19200, 0.00175 above"
             raise ConfigError(f"turnaround_s = {self._turnaround} is too short for RTU", "turnaround_s", hint)
         if self._options.late_s <= self._options.timeout_s:
             raise ConfigError(f"late_s = {self._options.late_s} ends before the time-out", "late_s", "make it longer")
         self._plan: dict[int, tuple[int, tuple[Block, ...]]] = {}
         for spec in devices:
-            unit = build(UnitOptions, spec.options, lambda *keys: " ".join(keys)).unit
+            unit = _number(spec)
             if unit in self._plan:
                 raise ConfigError(f"unit {unit} is configured twice on this line", "unit", "each unit once per port")
             self._plan[unit] = (spec.source, read_blocks(spec.profile))
@@ -221,10 +235,12 @@ class ModbusProtocol:
                 self._ask(_Asked(poll, adu.unit, adu.transaction, now, data))
 
     def _ask(self, asked: _Asked) -> None:
-        """Put a request in flight."""
+        """Put a request in flight; what its unit can owe no longer is forgotten."""
         self._asked = self._last = asked
         self._searched = 0
-        self._units[asked.unit].asked_at = asked.at
+        unit = self._units[asked.unit]
+        unit.asked_at = asked.at
+        unit.owed = [owed for owed in unit.owed if owed.at + self._options.late_s > asked.at]
 
     def _clear_line(self) -> None:
         """Account for all that stands on the line, so that the next request finds it empty."""
@@ -260,10 +276,9 @@ class ModbusProtocol:
         """Look for the reply in flight: the data asked for or an exception, whichever is complete first."""
         block, data = asked.poll.block, bytes(self._line)
         best: tuple[int, int, Adu] | None = None
-        for start, pdu_size in (
-            (bytes([block.fc, block.byte_count]), 2 + block.byte_count),
-            (bytes([block.fc | EXCEPTION]), 2),
-        ):
+        head = bytes([block.fc, block.byte_count])
+        looks = [(bytes([block.fc | EXCEPTION]), 2), *((head, 2 + size) for size in block.data_sizes)]
+        for start, pdu_size in looks:
             expected = self._framing.expect(asked.transaction, asked.unit, start, pdu_size)
             found = self._framing.search(data, max(0, self._searched - expected.size + 1), expected, asked.sent)
             if found and (best is None or found[0] + expected.size < best[1]):
@@ -282,7 +297,10 @@ class ModbusProtocol:
         self._asked = None
         self.frames_ok += 1
         unit, poll = self._units[asked.unit], asked.poll
-        unit.settle(adu, [*unit.owed, asked], not self._framing.tagged)
+        if adu.pdu[0] & EXCEPTION and unit.owed and not self._framing.tagged:
+            unit.owed.append(asked)  # a refusal does not say of what: it may be one of what was asked before
+        else:
+            unit.settle(adu, [*unit.owed, asked])
         unit.misses = 0
         if adu.pdu[0] & EXCEPTION:
             poll.failures += 1
@@ -306,7 +324,7 @@ class ModbusProtocol:
         poll.failures += 1
         unit.held_until = given_up + self._pause(unit.misses)
         poll.due = given_up + self._pause(poll.failures)
-        unit.owed = [*(owed for owed in unit.owed if owed.at + self._options.late_s > given_up), asked]
+        unit.owed.append(asked)
         detail = f"unit {asked.unit}, block {poll.block.name}"
         if unit.misses < self._options.tries:
             self._events.append(Fault("timeout", detail, unit.source))
@@ -335,7 +353,7 @@ class ModbusProtocol:
     def _name_reply(self, adu: Adu) -> None:
         """Name a whole reply that was not the one in flight; a late one settles what its unit owes."""
         unit, last = self._units.get(adu.unit), self._last
-        if unit and unit.settle(adu, unit.owed, not self._framing.tagged):
+        if unit and unit.settle(adu, unit.owed):
             reason = "late"
         elif last is None:
             reason = "unexpected"

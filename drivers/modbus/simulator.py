@@ -1,9 +1,10 @@
 """The other end of the line: Modbus units that answer, also without I/O.
 
-What they answer comes from an image: what register or coil `address` of table `fc` holds at `now`. Two are here:
+What they answer comes from an image: what registers and coils hold at `now`.
+    scene       the blocks of the profile, filled from the scene row by row (scene_image)
     incubator   the registers of a HettCube: chamber at 37 °C, a door that is opened now and then, alarm bits
     tagged      every value names its own address, unit and table, so that a value out of place is seen at once
-Both depend on (seed, unit, now) only. The scenario says what goes wrong.
+The first depends on (profile, scene, now) only, the others on (seed, unit, now). The scenario says what goes wrong.
 
 Requests are taken apart and answers are put together by pymodbus: this end shares no framing with the driver, and each
 is a check of the other.
@@ -26,7 +27,10 @@ from pymodbus.pdu.bit_message import ReadCoilsResponse, ReadDiscreteInputsRespon
 from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInputRegistersResponse
 
 from drivers.modbus.blocks import FunctionCode
+from drivers.modbus.dialect import line_framing, read_dialect
 from drivers.modbus.options import LineOptions, UnitOptions
+from drivers.modbus.scene_image import SceneImage
+from gateway.core.profile import Profile
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene
 from gateway.core.settings import Settings, build, setting
@@ -53,9 +57,11 @@ _FORGET_S = 1.0  # a request comes in one go; half of one from a second ago was 
 class Scenario(Settings):
     """What goes wrong, and with whom."""
 
-    framing: str = field(default="rtu", metadata=setting("rtu, ascii or tcp", choices=tuple(_FRAMERS)))
+    framing: str = field(default="auto", metadata=setting("as the option of the port", choices=("auto", *_FRAMERS)))
     seed: int = field(default=0, metadata=setting("everything random comes from it", low=0, high=2**31))
-    image: str = field(default="incubator", metadata=setting("what registers hold", choices=("incubator", "tagged")))
+    image: str = field(
+        default="scene", metadata=setting("what registers hold", choices=("scene", "incubator", "tagged"))
+    )
     only_unit: int = field(default=0, metadata=setting("the unit that all below is about; 0 = all", low=0, high=247))
     dead: bool = field(default=False, metadata=setting("it never answers"))
     delay_s: float = field(default=0.0, metadata=setting("it answers so late", "s", low=0, high=3600))
@@ -67,6 +73,16 @@ class Scenario(Settings):
     flipped: float = field(default=0.0, metadata=setting("share of its answers with a flipped bit", low=0, high=1))
 
 
+class OneByteResponse(ReadHoldingRegistersResponse):
+    """Registers as a Thermo freezer sends an item of one byte: byte count 02, then the low byte alone.
+
+    Source: protocol notes, section 2, `:19030228BA`.
+    """
+
+    def encode(self) -> bytes:
+        return bytes([2, self.registers[0] & 0xFF])
+
+
 class ModbusServer:
     """Units of one line (Simulator). Each answers one request at a time, in order.
 
@@ -76,7 +92,7 @@ class ModbusServer:
     def __init__(
         self,
         framing: str,
-        images: Mapping[int, Image],
+        images: Mapping[int, Image | SceneImage],
         scenarios: Mapping[int, Scenario] | None = None,
         seed: int = 0,
         said: Said | None = None,
@@ -140,14 +156,26 @@ class ModbusServer:
         fc, unit = request.function_code, request.dev_id
         if exception or fc not in _RESPONSE:
             return ExceptionResponse(fc, exception or ExcCodes.ILLEGAL_FUNCTION)
-        image = self._images[unit]
-        values = [image(fc, address, now) for address in range(request.address, request.address + request.count)]
-        held = [value for value in values if value is not None]
-        if len(held) < len(values):
-            return ExceptionResponse(fc, ExcCodes.ILLEGAL_ADDRESS)
+        values = self._held(unit, fc, request.address, request.count, now)
+        if isinstance(values, ExcCodes):
+            return ExceptionResponse(fc, values)
         if self._said:
-            self._said(unit, fc, request.address, held)
-        return _RESPONSE[fc](bits=[bool(v) for v in held]) if fc in _BITS else _RESPONSE[fc](registers=held)
+            self._said(unit, fc, request.address, values)
+        image = self._images[unit]
+        if isinstance(image, SceneImage) and image.is_short(fc, request.address, request.count):
+            reply = OneByteResponse(registers=values)
+            reply.function_code = fc
+            return reply
+        return _RESPONSE[fc](bits=[bool(v) for v in values]) if fc in _BITS else _RESPONSE[fc](registers=values)
+
+    def _held(self, unit: int, fc: int, address: int, count: int, now: float) -> list[int] | ExcCodes:
+        """Return the values of registers or coils, or why there are none."""
+        image = self._images[unit]
+        if isinstance(image, SceneImage):
+            return image.read(fc, address, count, now)
+        found = [image(fc, number, now) for number in range(address, address + count)]
+        held = [value for value in found if value is not None]
+        return held if len(held) == len(found) else ExcCodes.ILLEGAL_ADDRESS
 
 
 def incubator(seed: int, unit: int) -> Image:
@@ -187,10 +215,17 @@ def simulator(devices: Sequence[DeviceSpec], options: Mapping[str, Any], scene: 
     """Return the units of a line under one scenario (see Scenario). Raises: ConfigError."""
     ignore = {f.name for f in fields(LineOptions)} - {"framing"}  # a port's options may be handed to both ends
     scenario = build(Scenario, options, lambda *keys: " ".join(keys), ignore)
-    units = [build(UnitOptions, spec.options, lambda *keys: " ".join(keys)).unit for spec in devices]
-    images = {unit: incubator(scenario.seed, unit) if scenario.image == "incubator" else tagged(unit) for unit in units}
+    framing = line_framing(scenario.framing, {spec.profile.id: read_dialect(spec.profile) for spec in devices})
+    units = {build(UnitOptions, spec.options, lambda *keys: " ".join(keys)).unit: spec for spec in devices}
     scenarios = {unit: scenario for unit in units if scenario.only_unit in (0, unit)}
-    return ModbusServer(scenario.framing, images, scenarios, scenario.seed)
+    images = {unit: _image(scenario, unit, spec.profile, scene) for unit, spec in units.items()}
+    return ModbusServer(framing, images, scenarios, scenario.seed)
+
+
+def _image(scenario: Scenario, unit: int, profile: Profile, scene: Scene) -> Image | SceneImage:
+    if scenario.image == "scene":
+        return SceneImage(profile, scene)
+    return incubator(scenario.seed, unit) if scenario.image == "incubator" else tagged(unit)
 
 
 _GOOD = Scenario()

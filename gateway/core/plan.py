@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import math
+import struct
 from collections import Counter
 
 import numpy as np
@@ -36,6 +37,7 @@ from gateway.core.wave_clock import WaveClock
 
 __all__ = ["DeviceRow", "Metric", "Plan"]
 
+_pack_row = struct.Struct("<qQdHHBBH").pack  # one SAMPLE
 OWNER_NS = 5_000_000_000  # five missed updates of a device that sends once a second
 _AFTER_GAP = np.uint8(Flag.AFTER_GAP)  # numpy widens an IntFlag, and refuses to narrow it again
 MAX_UNMAPPED = 1024  # distinct ids kept in the counter; a device with more is counted under "other"
@@ -119,8 +121,11 @@ class Plan:
             rows = self._read_objects(frame, payload, source)
         if frame.device_ns is not None and self._clock is not None:
             rows += self._read_clock(frame, frame.device_ns, self._clock, source)
-        block = np.array(rows, SAMPLE) if rows else empty_block()
-        if frame.after_gap and rows:
+        if not rows:
+            return empty_block()
+        # Packing rows one by one and viewing the bytes costs half of np.array(rows, SAMPLE).
+        block = np.frombuffer(bytearray(b"".join([_pack_row(*row) for row in rows])), SAMPLE)
+        if frame.after_gap:
             block["flags"] |= _AFTER_GAP
         return block
 
