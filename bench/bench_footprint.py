@@ -1,8 +1,11 @@
 """Footprint: `mdi run` with ten simulated devices at 1 Hz: memory and processor time of the gateway process alone.
 
-Method: ten simulated IntelliVue monitors on pseudo-terminals in this process, the gateway as a process of its own with
-the file sink; after ten seconds of settling, resident memory and processor time over twenty seconds from /proc. The
-alternative is Python with the same libraries imported and nothing running: what the gateway could not be smaller than.
+Load: ten simulated IntelliVue monitors as they hang over beds in intensive care (scenario `only = "icu"`): each sends
+13 numerics a second, three of the cuff a minute, and two alerts that come and go; no waves are asked for.
+
+Method: the monitors are on pseudo-terminals in this process, the gateway is a process of its own with the file sink;
+after ten seconds of settling, resident memory and processor time over twenty seconds from /proc. The alternative is
+Python with the same libraries imported and nothing running: what the gateway could not be smaller than.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.parts import PROFILE, wait_for
+from bench.parts import MONITOR, PROFILE, wait_for
 from gateway import registry
 from gateway.config import read_config
 from gateway.core.protocol import DeviceSpec
@@ -47,6 +50,7 @@ PORT = """
 [[port]]
 name = "bed-{i}"
 driver = "philips_intellivue"
+options = {{ waves = [] }}
 link = {{ kind = "serial", device = "{folder}/line-{i}", baud = 115200 }}
 [[port.device]]
 name = "monitor-{i}"
@@ -76,7 +80,7 @@ def measure() -> tuple[float, float]:
         stop = threading.Event()
         for i in range(DEVICES):
             wire = stack.enter_context(Pty(Path(folder) / f"line-{i}"))
-            device = driver.simulator([DeviceSpec(0, profile)], {}, Scene(seed=i))
+            device = driver.simulator([DeviceSpec(0, profile)], MONITOR, Scene(seed=i))
             thread = threading.Thread(target=serve, args=(device, wire, stop))
             thread.start()
             stack.callback(thread.join)

@@ -17,18 +17,21 @@ from gateway.core.scene import Scene
 from tests.parts.system import System
 
 PROFILE = "philips/intellivue_mp"
+MONITOR = {"only": "icu"}  # scenario of the simulated monitor: what hangs over a bed, not all that the profile knows
+NUMERICS: dict[str, list[str]] = {"waves": []}  # options of the driver: no waves are asked for
 
 
 @lru_cache(maxsize=2)
 def monitor_bytes(seconds: int) -> tuple[bytes, int]:
     """Return what the simulated monitor says on its line in so many seconds, and how many numerics that is.
 
-    Driver and simulator speak in virtual time; the bytes are those of the RS-232 line, numerics each second and alerts.
+    Driver and simulator speak in virtual time; the bytes are those of the RS-232 line. The load is that of a monitor in
+    intensive care: 13 numerics each second, three of the cuff each minute, two alerts that come and go; no waves.
     """
     profile = registry.Profiles().get(PROFILE)
     driver = registry.driver(profile.driver)
     devices = [DeviceSpec(0, profile)]
-    protocol, device = driver.protocol(devices, {}), driver.simulator(devices, {}, Scene())
+    protocol, device = driver.protocol(devices, NUMERICS), driver.simulator(devices, MONITOR, Scene())
     plan = registry.Profiles().plan(PROFILE, "")
     heard = bytearray()
     numerics = 0

@@ -26,11 +26,11 @@ CALIBRATION = struct.Struct("<iiii")  # gain numerator and divisor, offset numer
 CHANNELS = ("ch1", "ch2", "ch12")
 # BSR, SEF95, status bits, BIS, alternate BIS, alternate 2, total power, EMG, SQI, artefact bits
 TREND = struct.Struct("<hhHhhhhhii")
-BURST = struct.Struct("<h10x")  # bursts per minute, 5 reserved words: the "extra" fields
+EXTRA_TREND_BYTES = 12  # bursts per minute, whose scale is not stated, and 5 reserved words: not read
 TREND_FIELDS = ((0, "BSR"), (1, "SEF95"), (3, "BIS"), (6, "total power"), (7, "EMG"), (8, "SQI"))
 NO_VALUE = -3277  # this and everything below: no value
 PLAIN_BYTES = SETTINGS_BYTES + len(CHANNELS) * TREND.size
-EXTRA_BYTES = PLAIN_BYTES + len(CHANNELS) * BURST.size
+EXTRA_BYTES = PLAIN_BYTES + len(CHANNELS) * EXTRA_TREND_BYTES
 
 SPECTRA_HEAD = struct.Struct("<HH")  # channels; size, of which is not said what it counts
 BINS = 60  # 0.5 Hz wide, 0.5 to 30 Hz
@@ -62,15 +62,11 @@ def trends(data: bytes) -> list[Reading] | None:
     """Return what processed variables say, None when they are not built as described (a bilateral monitor's)."""
     if len(data) not in (PLAIN_BYTES, EXTRA_BYTES):
         return None
-    extra = len(data) == EXTRA_BYTES
-    size = TREND.size + (BURST.size if extra else 0)
+    size = TREND.size + (EXTRA_TREND_BYTES if len(data) == EXTRA_BYTES else 0)
     found: list[Reading] = []
     for number, channel in enumerate(CHANNELS):
-        at = SETTINGS_BYTES + number * size
-        block = TREND.unpack_from(data, at)
+        block = TREND.unpack_from(data, SETTINGS_BYTES + number * size)
         found += [_reading(f"{channel} {name}", block[i]) for i, name in TREND_FIELDS]
-        if extra:
-            found.append(_reading(f"{channel} burst rate", BURST.unpack_from(data, at + TREND.size)[0]))
     return found
 
 

@@ -32,4 +32,5 @@ class Scenario(Settings):
     """What the simulated monitor is like."""
 
     refuse: int = field(default=0, metadata=setting("so many first requests are refused", low=0, high=100))
+    extra: bool = field(default=False, metadata=setting("it sends the longer form of processed variables, 156 bytes"))
     bilateral: bool = field(default=False, metadata=setting("it sends the longer messages of a bilateral sensor"))

@@ -45,7 +45,6 @@ class BisVistaMonitor:
     def __init__(self, profile: Profile, scenario: Scenario, scene: Scene) -> None:
         specs = [spec for channel in profile.resolve("") for spec in channel.metrics]
         self._specs: dict[tuple[int | str | None, int], MetricSpec] = {(s.object, s.instance): s for s in specs}
-        self._extra = ("ch12 burst rate", 0) in self._specs
         self._scenario, self._scene = scenario, scene
         self._refusals = scenario.refuse
         self._heard = b""
@@ -116,8 +115,8 @@ class BisVistaMonitor:
             for index, name in messages.TREND_FIELDS:
                 block[index] = self._raw(f"{channel} {name}", 0, t)
             data += messages.TREND.pack(*block)
-            if self._extra:
-                data += messages.BURST.pack(self._raw(f"{channel} burst rate", 0, t))
+            if self._scenario.extra:
+                data += bytes(messages.EXTRA_TREND_BYTES)
         if self._scenario.bilateral:
             data = data.ljust(BILATERAL_BYTES, b"\0")
         if not self._spectra:

@@ -89,9 +89,9 @@ class CanSignals:
 
     def receive_data(self, data: bytes, t_ns: int) -> None:
         """Take can_frame records in any split."""
-        buffer = self._rest + data
+        buffer = self._rest + data if self._rest else data
         whole = len(buffer) - len(buffer) % RECORD.size
-        for can_id, length, payload in RECORD.iter_unpack(memoryview(buffer)[:whole]):
+        for can_id, length, payload in RECORD.iter_unpack(buffer if whole == len(buffer) else buffer[:whole]):
             event = self._read(can_id, length, payload, t_ns)
             if event is not None:
                 self._append(event)

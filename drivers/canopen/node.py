@@ -30,6 +30,7 @@ GUARD_TOGGLE = 0x80  # bit 7 toggles when node guarding is used in place of the 
 COMMANDS = {0x02: STOPPED, 0x80: PRE_OPERATIONAL, 0x81: BOOT_UP, 0x82: BOOT_UP}  # NMT commands and where they lead
 START = 0x01
 CONSUMER = 2.0  # consumer time as a multiple of the producer's: notes, 1.5 to 2
+AGAIN_NS = 5_000_000_000  # the list of errors is a sign of life too: told again so often, on a heartbeat
 MAX_ERRORS = 64  # errors of one node that are active at once
 CLASSES = {  # error classes of EMCY codes, by their first hexadecimal digits; notes: "EMCY classes"
     "10": "generic",
@@ -66,6 +67,7 @@ class Node:
         self._given: set[str] = set()
         self._errors: dict[str, Alert] = {}  # oldest first
         self._errors_known = False
+        self._alerts_ns = 0
         self._heard = False
         self._heard_at = now
         self._heard_ns = 0
@@ -93,7 +95,7 @@ class Node:
         self._enter(state, t_ns)
         if self._tells_state:
             self._say(Frame("nmt", [Reading("state", 0, 0, float(state))], t_ns, self.source))
-        if self._errors_known:
+        if self._errors_known and (state == BOOT_UP or t_ns - self._alerts_ns >= AGAIN_NS):
             self._say_alerts(t_ns)
         return True
 
@@ -119,13 +121,13 @@ class Node:
         if not found:
             return
         validity = Validity.VLD if in_any_state else self._validity()
-        readings = []
-        for name, value in found:
-            if validity == Validity.INV or math.isnan(value):  # a float object can be no number
-                readings.append(Reading(name, 0, 0, math.nan, Validity.INV))
-            else:
-                readings.append(Reading(name, 0, 0, value, validity))
-                self._given.add(name)
+        if validity == Validity.INV:
+            readings = [Reading(name, 0, 0, math.nan, Validity.INV) for name, _ in found]
+        else:
+            readings = [
+                Reading(name, 0, 0, value, Validity.INV if math.isnan(value) else validity) for name, value in found
+            ]
+            self._given.update(name for name, value in found if not math.isnan(value))
         self._say(Frame(OBJECT, readings, t_ns, self.source))
 
     def emcy(self, data: bytes, t_ns: int) -> bool:
@@ -168,6 +170,7 @@ class Node:
         self._errors[name] = Alert(name, text=text, technical=True)
 
     def _say_alerts(self, t_ns: int) -> None:
+        self._alerts_ns = t_ns
         if self._alerts:
             self._say(Frame("emcy", Alerts(tuple(self._errors.values())), t_ns, self.source))
 

@@ -147,9 +147,9 @@ class CanOpen(EventQueue):
 
     def receive_data(self, data: bytes, t_ns: int) -> None:
         """Take can_frame records in any split."""
-        buffer = self._rest + data
+        buffer = self._rest + data if self._rest else data
         whole = len(buffer) - len(buffer) % RECORD.size
-        for can_id, length, payload in RECORD.iter_unpack(memoryview(buffer)[:whole]):
+        for can_id, length, payload in RECORD.iter_unpack(buffer if whole == len(buffer) else buffer[:whole]):
             self._read(can_id, length, payload, t_ns)
         self._rest = buffer[whole:]
 
@@ -160,6 +160,8 @@ class CanOpen(EventQueue):
         self._asked = now
         for node in self._nodes.values():
             node.look(now)
+        if not self._asking:
+            return b""
         return b"".join(
             pack(SDO_REQUEST + number, request)
             for number, asking in self._asking.items()

@@ -37,7 +37,7 @@ MAX_CODES = 16  # unknown codes are told once each, so many
 NO_VALUE = 0xFF
 MMHG, KPA, VOL_PERCENT = 1, 2, 3
 CO2_FIELDS = ((4, "EtCO2"), (5, "FiCO2"))  # in the unit of byte 25, in tenths unless that is mmHg
-FIELDS = ((6, "RR"), (7, "SpO2"), (8, "PR"), (15, "no breath"))
+FIELDS = ((6, "RR"), (7, "SpO2"), (8, "PR"))
 SLOW_STATUS = (  # byte 9: name, mask, shift
     ("neonatal", 0x01, 0),
     ("silence", 0x06, 1),  # bit 0 temporary silence, bit 1 silenced

@@ -114,12 +114,15 @@ def _values(parameter: Parameter, name: str, known: int) -> list[Reading]:
 
 
 def _limits(parameter: Parameter, name: str, known: int) -> list[Reading]:
-    """Return the alarm limits of a parameter whose values are known."""
+    """Return the alarm limits of a parameter whose values are known.
+
+    Both 0 is how a pair stands there that nobody uses (third value of the worked example): no limits, not 0 to 0.
+    """
     place = _place(parameter)
     if (parameter.kind, parameter.code) not in PARAMETERS:
         return []
     return [
-        Reading(f"{name}.{i}.{side}", place, 0, *number(raw))
+        Reading(f"{name}.{i}.{side}", place, 0, *(number(raw) if any(pair) else (nan, Validity.NA)))
         for i, pair in enumerate(parameter.limits[:known])
         for side, raw in zip(("low", "high"), pair, strict=True)
     ]

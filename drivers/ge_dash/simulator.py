@@ -86,12 +86,12 @@ class Monitor:
         return _MISSING if number is None or isnan(number) else round(number)
 
     def _limit(self, spec: MetricSpec) -> int:
-        """Return an alarm limit: a fifth below or above what is measured at the beginning."""
+        """Return an alarm limit: a fifth, but 5 at least, below or above what is measured at the beginning."""
         measured = next(row for row in self._rows.values() if row.path == spec.limit_of)
         number = self._scene.raw(measured, 0.0)
-        away = -0.2 if str(spec.object).endswith(".low") else 0.2
+        side = -1 if str(spec.object).endswith(".low") else 1
         low, high = spec.range or (-32000, 32000)
-        return _MISSING if number is None else round(min(max(number + away * abs(number), low), high))
+        return _MISSING if number is None else round(min(max(number + side * max(abs(number) / 5, 5), low), high))
 
     def _measured_at(self, spec: MetricSpec | None, now: float) -> float | None:
         """Return when a value was measured; the numbers of one cuff share the time of the first."""

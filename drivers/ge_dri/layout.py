@@ -3,7 +3,8 @@
 A class is 270 bytes of groups. A group is a status (u32), a label (u16) and then one i16 for each of its fields; the
 fields of a group follow on one another without a hole, so a group is its place and the names of its fields. Names are
 those of the vendor's record specification. What a field means, its scale and its unit are in the profile. A name that
-begins with _ is not given: no unit of ISO/IEEE 11073-10101 is known that fits it (kcal/24 h, mW/m2, mmHg/s).
+begins with _ is not given: no unit code is known that fits it (kcal/24 h, mW/m2, mmHg/s), or its meaning is not stated
+(the delays and CPMA of the tonometry; which way round the I:E ratio is).
 
 Source: protocol notes section 4.4 to 4.9 (vendor record specification 8005313, three implementations; the basic class
 up to co2 confirmed by a real B650 record). A test compares the table with the notes, offset by offset.
@@ -106,11 +107,11 @@ EXT3 = (  # section 4.7
     _group(
         "flow_vol2",
         18,
-        "ipeep pmean raw mv_insp epeep mv_spont ie_ratio insp_time exp_time"
+        "ipeep pmean raw mv_insp epeep mv_spont _ie_ratio insp_time exp_time"
         " static_compliance static_pplat static_peepe static_peepi",
     ),
     _group("bal_gas", 64, "et fi"),
-    _group("tono", 74, "prco2 pr_et pr_pa pa_delay phi phi_delay amb_press cpma"),
+    _group("tono", 74, "prco2 pr_et pr_pa _pa_delay phi _phi_delay amb_press _cpma"),
     _group("aa2", 96, "mac_age_sum"),
     _group("delp", 120, "spv ppv"),
     _group("cpp", 130, "value"),

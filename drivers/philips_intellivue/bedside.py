@@ -19,7 +19,7 @@ import numpy as np
 
 from drivers.philips_intellivue import pdu as layout
 from drivers.philips_intellivue.alerts import OF_CLASS, PATIENT_ALERTS, TECHNICAL_ALERTS, WITH_STRING
-from drivers.philips_intellivue.modules import LEADS_OFF, AlertEvent, Modules, Numeric, WaveForm, number
+from drivers.philips_intellivue.modules import AlertEvent, Modules, Numeric, WaveForm, number
 from drivers.philips_intellivue.options import Scenario
 from drivers.philips_intellivue.pdu import TICKS_PER_S, attribute, listed
 from gateway.core.profile import MetricSpec, Profile
@@ -38,6 +38,7 @@ ADDRESS = bytes.fromhex("0009fb0000017f000001ff000000")  # MAC (ours), 127.0.0.1
 # applications ACSE (1) and DATA_OUT (5) by UDP (1) on port 24105, section 16.1
 PROTOCOLS = ((1, 1, 24105, 0), (5, 1, 24105, 0))
 
+PREMATURE = {"MDC_ECG_V_P_C_CNT": "MDC_ECG_V_P_C_RATE"}  # this monitor counts them per minute, as the scene does
 PERFUSION = "MDC_PULS_OXIM_PERF_REL"  # the MP90 sends 2.4 with the unit "none"; the scene has 2.4 %, which is 0.024
 
 OVERRIDES = {  # option of the scenario -> terms of the scene
@@ -78,7 +79,7 @@ class Bedside:
     def __init__(self, profile: Profile, scenario: Scenario, scene: Scene) -> None:
         self.scenario = scenario
         self.scene = dressed(scene, scenario)
-        self.modules = Modules(profile, scenario.firmware)
+        self.modules = Modules(profile, scenario.firmware, scenario.only)
         self.begin = 0.0  # `t` at which the windows of the scenario begin to count
         self.ledger: deque[Said] = deque(maxlen=65_536)
         self._states = (TEST_DATA if scenario.test else 0) | (DEMO_DATA if scenario.demo else 0)
@@ -159,7 +160,8 @@ class Bedside:
         """Return one NuObsValue, and put it into the ledger."""
         physio_id, digits = number(row), decimals(row)
         state = self._states
-        value = None if measured is None else self.scene.raw(row, measured)
+        asked = replace(row, id=PREMATURE[row.id]) if row.id in PREMATURE else row
+        value = None if measured is None else self.scene.raw(asked, measured)
         if value is not None and row.id == PERFUSION:
             value *= 100
         if numeric.of_ecg and self.leads_off(t):
@@ -206,7 +208,7 @@ class Bedside:
             events = [e for e in self.modules.events if e.technical == technical and self.scene.alert(e.row.id, t)]
             found += _turn(events, ALERTS_AT_ONCE, floor(t / ALERTS_TURN_S))
         if self.leads_off(t):
-            found += [e for e in self.modules.events if e.technical and e.code == LEADS_OFF and e not in found]
+            found += [event for event in self.modules.leads_off if event not in found]
         return found
 
     def _alert_monitor(self, t: float) -> bytes:

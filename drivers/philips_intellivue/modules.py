@@ -8,12 +8,15 @@ the notes do not give is marked "ours".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from drivers.philips_intellivue.alerts import OF_CLASS, TECHNICAL
 from drivers.philips_intellivue.pdu import MDS
+from gateway.core.errors import ConfigError
 from gateway.core.profile import ChannelSpec, MetricSpec, Profile
+from gateway.core.settings import did_you_mean
 
 LABELS = 0x0002_0000  # TextId of an object: this + its physio id, sections 11 and 12
 FIRST_NUMERIC, FIRST_WAVE = 0x8201, 0x0201  # handles; ours
@@ -96,11 +99,47 @@ ABOUT = (  # word in an event's id -> what such an event is about; ours
 )
 
 
-class Modules:
-    """All objects of a monitor that measures what a profile names."""
+# What is plugged in, by name: reference ids. icu: what a bedside monitor in intensive care usually shows, and two of
+# its alerts.
+SETS: Mapping[str, tuple[str, ...]] = {
+    "icu": (
+        "MDC_ECG_HEART_RATE",
+        "MDC_ECG_V_P_C_CNT",
+        "MDC_RESP_RATE",
+        "MDC_PULS_OXIM_SAT_O2",
+        "MDC_PULS_OXIM_PULS_RATE",
+        "MDC_PULS_OXIM_PERF_REL",
+        "MDC_PRESS_BLD_NONINV_SYS",
+        "MDC_PRESS_BLD_NONINV_DIA",
+        "MDC_PRESS_BLD_NONINV_MEAN",
+        "MDC_PRESS_BLD_ART_ABP_SYS",
+        "MDC_PRESS_BLD_ART_ABP_DIA",
+        "MDC_PRESS_BLD_ART_ABP_MEAN",
+        "MDC_PRESS_BLD_VEN_CENT_MEAN",
+        "MDC_TEMP",
+        "MDC_AWAY_CO2_ET",
+        "MDC_AWAY_RESP_RATE",
+        "MDC_ECG_ELEC_POTL_II",
+        "MDC_PULS_OXIM_PLETH",
+        "MDC_PRESS_BLD_ART_ABP",
+        "MDC_AWAY_CO2",
+        "MDC_EVT_DESAT",
+        "MDCX_EVT_TACHY",
+    ),
+}
 
-    def __init__(self, profile: Profile, firmware: str) -> None:
-        channels = profile.resolve(firmware if profile.accepts(firmware) else "")
+
+class Modules:
+    """All objects of a monitor that measures what a profile names; or, of that, only these ids and sets.
+
+    leads_off: the event that the leads of the ECG are off, which is there however little is plugged in
+    """
+
+    def __init__(self, profile: Profile, firmware: str, only: Collection[str] = ()) -> None:
+        channels: Sequence[ChannelSpec] = profile.resolve(firmware if profile.accepts(firmware) else "")
+        alerts = [row for channel in channels for row in channel.metrics if row.kind == "alert"]
+        if only:
+            channels = _plugged_in(channels, only)
         groups = [group for channel in channels for group in _objects(channel)]
         rows = [row for channel in channels for row in channel.metrics]
         waves = [row for row in rows if row.kind == "waveform" and row.unit in SHAPES]
@@ -114,11 +153,29 @@ class Modules:
         )
         measured = {row.id: number(row) for row in reversed(rows) if row.kind == "numeric"}
         self.events = tuple(_event(row, measured) for row in rows if row.kind == "alert")
+        self.leads_off = tuple(_event(row, measured) for row in alerts if number(row) == TECHNICAL + LEADS_OFF)
 
 
 def number(row: MetricSpec) -> int:
     """Return the physio or event id of a row; that of an event which is not listed for the row that takes them."""
     return row.object if isinstance(row.object, int) else TECHNICAL + NOT_LISTED
+
+
+def _plugged_in(channels: Sequence[ChannelSpec], only: Collection[str]) -> list[ChannelSpec]:
+    """Return the channels with these rows alone. Of several rows with one id: the wave, else the first.
+
+    Raises: ConfigError for a name that is neither an id of the profile nor a set.
+    """
+    wanted = {ref_id: name for name in only for ref_id in SETS.get(name, (name,))}
+    chosen: dict[str, MetricSpec] = {}
+    for row in (row for channel in channels for row in channel.metrics):
+        if row.id in wanted and (row.id not in chosen or (row.kind, chosen[row.id].kind) == ("waveform", "numeric")):
+            chosen[row.id] = row
+    for ref_id, name in wanted.items():
+        if ref_id not in chosen:
+            known = [*SETS, *(row.id for channel in channels for row in channel.metrics)]
+            raise ConfigError(f"only: {name!r} is not measured by this monitor", hint=did_you_mean(name, known))
+    return [replace(c, metrics=tuple(row for row in c.metrics if row is chosen.get(row.id))) for c in channels]
 
 
 def _objects(channel: ChannelSpec) -> list[tuple[MetricSpec, ...]]:

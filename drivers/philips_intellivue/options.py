@@ -69,6 +69,9 @@ class Scenario(Settings):
     dia: float = field(default=nan, metadata=setting("diastolic pressure, arterial and cuff", "mm[Hg]"))
     temp: float = field(default=nan, metadata=setting("temperature", "Cel"))
     etco2: float = field(default=nan, metadata=setting("end-tidal CO2", "mm[Hg]"))
+    only: tuple[str, ...] = field(
+        default=(), metadata=setting("what is plugged in: ids of the profile, or the set icu; default: everything")
+    )
     demo: bool = field(default=False, metadata=setting("mark all values as demonstration data"))
     test: bool = field(default=False, metadata=setting("mark all values as test data"))
     leads_off_s: tuple[float, ...] = field(default=(), metadata=setting("window without ECG leads", "s"))
@@ -86,7 +89,12 @@ def port_options(given: Mapping[str, Any]) -> Options:
 
 
 def scenario(given: Mapping[str, Any]) -> tuple[Scenario, str]:
-    """Check a scenario; options of the port may be among it. Return it with the transport. Raises: ConfigError."""
+    """Check a scenario; options of the port may be among it. Return it with the transport. Raises: ConfigError.
+
+    `only` may be one text, too, with commas: so it is written on a command line.
+    """
+    if isinstance(only := given.get("only"), str):
+        given = {**given, "only": tuple(only.split(","))}
     known = {field.name for field in fields(Options)}
     options = port_options({name: value for name, value in given.items() if name in known})
     return build(Scenario, given, _nowhere, known), options.transport

@@ -145,15 +145,19 @@ def test_a_longer_pdo_is_read_as_far_as_the_mapping_goes() -> None:
     assert values(heard(started(), OPERATIONAL, record(0x28A, "50 01 FF FF"))) == {"2004.00": 5, "2005.00": 1}
 
 
+LATER_NS = T_NS + 5_000_000_000
+
+
 def test_emergencies_are_alerts_until_the_reset() -> None:
     protocol = started()
     assert alerts(heard(protocol, OPERATIONAL)) == []  # whoever comes late does not know what is active
     assert alerts(heard(protocol, record(0x08A, "01 FF 81 01 21 02 00 00"))) == [["FF01.21"]]
     assert alerts(heard(protocol, record(0x08A, "01 42 09 01 07 01 00 00"))) == [["FF01.21", "4201.07"]]
-    assert alerts(heard(protocol, OPERATIONAL)) == [["FF01.21", "4201.07"]]  # sign of life
+    assert alerts(heard(protocol, OPERATIONAL)) == []
+    assert alerts(heard(protocol, OPERATIONAL, t_ns=LATER_NS)) == [["FF01.21", "4201.07"]]  # sign of life
     assert alerts(heard(protocol, record(0x08A, "00 00 01 00 00 00 00 00"))) == [["FF01.21", "4201.07"]]  # one is left
     assert alerts(heard(protocol, record(0x08A, "00 00 00 00 00 00 00 00"))) == [[]]
-    assert alerts(heard(protocol, OPERATIONAL)) == [[]]
+    assert alerts(heard(protocol, OPERATIONAL, t_ns=LATER_NS)) == [[]]
 
 
 def test_boot_up_ends_alerts_and_what_persists_comes_again() -> None:

@@ -253,16 +253,27 @@ def test_what_a_device_says_of_itself_in_pieces_is_joined() -> None:
 # ---- the stanza
 
 
-@pytest.mark.parametrize("candidate", EVERY, ids=lambda c: f"{c.profile.id}-{c.usual}")
-def test_the_stanza_loads_in_a_complete_configuration(candidate: Candidate, tmp_path: Path) -> None:
+def test_the_stanza_of_every_line_loads_in_a_complete_configuration(tmp_path: Path) -> None:
+    """All at once: a device on a port of its own for each. A person gives two of one name another; so does this."""
+    text = HEAD
+    for n, candidate in enumerate(EVERY):
+        trial = Trial(candidate, False, PROFILES.plan(candidate.profile.id, ""))
+        text += command.stanza(f"/dev/ttyUSB{n}", trial, (trial,)).replace('name = "', f'name = "n{n}-')
     path = tmp_path / "mdi_config.toml"
-    trial = Trial(candidate, False, PROFILES.plan(candidate.profile.id, ""))
-    path.write_text(HEAD + command.stanza("/dev/ttyUSB0", trial, (trial,)), encoding="utf-8")
-    port = read_config(path).ports[0]
-    assert port.driver is candidate.driver
-    assert port.devices[0].spec.profile.id == candidate.profile.id
-    assert port.link.device == "/dev/ttyUSB0"
-    assert {name: getattr(port.link, name) for name in candidate.line} == dict(candidate.line)
+    path.write_text(text, encoding="utf-8")
+    config = read_config(path)
+    for n, (candidate, port) in enumerate(zip(EVERY, config.ports, strict=True)):
+        assert port.driver is candidate.driver
+        assert port.devices[0].spec.profile.id == candidate.profile.id
+        assert port.link.device == f"/dev/ttyUSB{n}"
+        assert {name: getattr(port.link, name) for name in candidate.line} == dict(candidate.line)
+
+
+def test_a_stanza_loads_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mdi_config.toml"
+    found = probed(bench_of(PROFILES.get("nonin/oem3_df2")), of("nonin/oem3_df2", "nonin/9560_df2"))
+    path.write_text(HEAD + command.stanza("/dev/ttyUSB0", found.matches[0], found.equals), encoding="utf-8")
+    assert read_config(path).ports[0].devices[0].spec.profile.id == found.matches[0].candidate.profile.id
 
 
 def test_the_stanza_of_an_own_profile_says_what_else_is_needed(tmp_path: Path) -> None:

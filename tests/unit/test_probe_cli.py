@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,10 +27,11 @@ from gateway.simulate import Pty, serve
 PROFILES = registry.Profiles()
 PROBE = [sys.executable, "-m", "gateway.cli.app", "probe"]
 PATIENCE_S = 60.0
+WORDS: Any = {"capture_output": True, "text": True, "timeout": PATIENCE_S}
 FOUND = {
     "nonin/9560_df2": ["--listen-only"],  # speaks by itself, found among all
     "masimo/rad8": ["--driver", "masimo_ascii"],
-    "puritan_bennett/pb840_snda": ["--driver", "puritan_bennett", "--yes"],
+    "puritan_bennett/pb840_snda": ["-p", "puritan_bennett/pb840_snda", "-p", "puritan_bennett/pb840_sndf", "--yes"],
     "philips/intellivue_mp": ["--driver", "philips_intellivue", "--yes"],
     "tsi/pressura": ["-p", "tsi/pressura", "-p", "hettich/hettcube", "--yes"],  # Modbus RTU
 }
@@ -103,14 +105,14 @@ def test_all_that_may_be_sent_is_listed_before_it_is_sent(
 
 
 def test_nobody_there_to_agree_is_a_mistake_before_the_port_is_touched(tmp_path: Path) -> None:
-    asked = subprocess.run([*PROBE, str(tmp_path / "none")], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    asked = subprocess.run([*PROBE, str(tmp_path / "none")], stdin=subprocess.DEVNULL, check=False, **WORDS)
     assert asked.returncode == 2
     assert "--listen-only or --yes" in asked.stderr
 
 
 def test_a_port_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "none"), "--listen-only"]
-    asked = subprocess.run([*PROBE, *arguments], capture_output=True, text=True)
+    asked = subprocess.run([*PROBE, *arguments], check=False, **WORDS)
     assert asked.returncode == 1
     assert asked.stderr.count("\n") == 1
     assert "no such port" in asked.stderr
@@ -122,7 +124,7 @@ def test_who_says_no_has_sent_nothing() -> None:
     os.write(terminal, b"n\n")
     with Pty() as silent:
         arguments = [silent.where, "--driver", "puritan_bennett", "--seconds", "0.1"]
-        asked = subprocess.run([*PROBE, *arguments], stdin=theirs, capture_output=True, text=True, timeout=PATIENCE_S)
+        asked = subprocess.run([*PROBE, *arguments], stdin=theirs, check=False, **WORDS)
         assert silent.read(0.0) == b""
     os.close(terminal)
     os.close(theirs)
