@@ -76,12 +76,12 @@ def _ecmo(place: str) -> BedDevice:
 
 BEDS: Mapping[str, tuple[BedDevice, ...]] = {
     "small": (
-        _monitor(),
+        _monitor(scenario={"only": "icu"}),
         BedDevice("varmeskab", "modbus", "hettich/hettcube", "0011223344550001", "tcp", _LABORATORY, {}, _TCP, _TCP),
         _ecmo(_ECMO_BED),
     ),
     "icu": (
-        _monitor(port_options={"waves": ["MDC_ECG_ELEC_POTL_II", "MDC_PULS_OXIM_PLETH"]}),
+        _monitor(port_options={"waves": ["MDC_ECG_ELEC_POTL_II", "MDC_PULS_OXIM_PLETH"]}, scenario={"only": "icu"}),
         BedDevice("respirator", "draeger_medibus", "draeger/evita_4", "0011223344550010", "pty", _BED),
         BedDevice("pumpe-1", "fresenius_agilia", "fresenius/agilia", "0011223344550011", "pty", _BED),
         BedDevice("pumpe-2", "bbraun_bcc", "bbraun/space", "0011223344550012", "pty", _BED),

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from gateway.core.courses import COURSES
 from gateway.core.errors import ConfigError
 from gateway.core.nomenclature import nomenclature
-from gateway.core.scene import COURSES, Table
+from gateway.core.scene import Table
 from gateway.core.units import parse_ucum
 
 SECONDS = {"s": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "time_s": 1.0, "time": 1.0, "seconds": 1.0}

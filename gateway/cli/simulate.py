@@ -14,10 +14,11 @@ from gateway import registry
 from gateway.cli.capture import DeviceOptionList, ForOption, driver_options, pairs
 from gateway.cli.output import err
 from gateway.cli.run import stop_on_signals
+from gateway.core.courses import COURSES
 from gateway.core.errors import ConfigError
 from gateway.core.profile import Profile
 from gateway.core.protocol import DeviceSpec
-from gateway.core.scene import COURSES, Scene
+from gateway.core.scene import Scene
 from gateway.core.settings import did_you_mean
 from gateway.decode import find_profile
 from gateway.scene_file import read_table

@@ -97,7 +97,7 @@ class WaveEncoder:
     def _is_late(self, metric: int, start: int, end: int) -> bool:
         """Tell whether a run begins later than the one before it ended. A run that is encoded again says the same."""
         last, before = self._ends.get(metric, (start, start))
-        reference = last if start >= last else before
+        reference = last if start >= last - STEP_NS else before
         self._ends[metric] = (end, reference)
         return start - reference > STEP_NS
 

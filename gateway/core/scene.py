@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gateway.core.courses import COURSES
 from gateway.core.nomenclature import nomenclature
 from gateway.core.profile import MetricSpec
 from gateway.core.units import linear
@@ -37,84 +38,6 @@ EPOCH_NS = 1_767_225_600_000_000_000  # 2026-01-01 00:00 UTC: what the clock of 
 EPISODE_S = 60.0  # a cuff measures, a spot thermometer is used, an analyser has a result so often
 FIRST_EPISODE_S = 5.0
 ALARM_EVERY_S, ALARM_FOR_S = 40.0, 10.0  # a simulated alert comes so often and lasts so long
-
-
-class Course(NamedTuple):
-    """How a value moves: around `base` by `swing`, on a sine of `period_s`. unit: UCUM."""
-
-    base: float
-    unit: str
-    swing: float = 0.0
-    period_s: float = 60.0
-
-
-_ART, _PAP = "mm[Hg]", "mm[Hg]"
-COURSES: Mapping[str, Course] = {
-    # the circulation of an adult
-    "MDC_ECG_HEART_RATE": Course(72, "/min", 3, 61),
-    "MDC_PULS_RATE": Course(72, "/min", 3, 61),
-    "MDC_PULS_OXIM_PULS_RATE": Course(72, "/min", 3, 61),
-    "MDC_BLD_PULS_RATE_INV": Course(72, "/min", 3, 61),
-    "MDC_ECG_V_P_C_RATE": Course(0, "/min"),
-    "MDC_PULS_OXIM_SAT_O2": Course(97, "%", 1, 43),
-    "MDC_SAT_O2": Course(97, "%", 1, 43),
-    "MDC_PULS_OXIM_PERF_REL": Course(2.4, "%", 0.4, 37),
-    "MDC_PRESS_BLD_ART_SYS": Course(122, _ART, 5, 71),
-    "MDC_PRESS_BLD_ART_DIA": Course(71, _ART, 3, 71),
-    "MDC_PRESS_BLD_ART_MEAN": Course(88, _ART, 3.7, 71),
-    "MDC_PRESS_BLD_ART_ABP_SYS": Course(122, _ART, 5, 71),
-    "MDC_PRESS_BLD_ART_ABP_DIA": Course(71, _ART, 3, 71),
-    "MDC_PRESS_BLD_ART_ABP_MEAN": Course(88, _ART, 3.7, 71),
-    "MDC_PRESS_BLD_NONINV_SYS": Course(124, _ART, 5, 600),
-    "MDC_PRESS_BLD_NONINV_DIA": Course(72, _ART, 3, 600),
-    "MDC_PRESS_BLD_NONINV_MEAN": Course(89, _ART, 3.7, 600),
-    "MDC_PRESS_BLD_VEN_CENT_MEAN": Course(7, "mm[Hg]", 1, 83),
-    "MDC_PRESS_BLD_ART_PULM_SYS": Course(26, _PAP, 2, 79),
-    "MDC_PRESS_BLD_ART_PULM_DIA": Course(11, _PAP, 1, 79),
-    "MDC_PRESS_BLD_ART_PULM_MEAN": Course(16, _PAP, 1.3, 79),
-    "MDC_PRESS_INTRA_CRAN_MEAN": Course(11, "mm[Hg]", 2, 89),
-    "MDC_OUTPUT_CARD": Course(5.2, "L/min", 0.3, 97),
-    # temperature
-    "MDC_TEMP": Course(37.1, "Cel", 0.1, 599),
-    "MDC_TEMP_BODY": Course(37.1, "Cel", 0.1, 599),
-    "MDC_TEMP_CORE": Course(37.2, "Cel", 0.1, 599),
-    "MDC_TEMP_SKIN": Course(33.6, "Cel", 0.2, 599),
-    "MDC_TEMP_BLD": Course(37.0, "Cel", 0.1, 599),
-    "MDC_TEMP_ROOM": Course(21.5, "Cel", 0.3, 599),
-    # breath and ventilator: 15 breaths of 480 mL, PEEP 6, plateau 19
-    "MDC_RESP_RATE": Course(15, "/min", 1, 53),
-    "MDC_TTHOR_RESP_RATE": Course(15, "/min", 1, 53),
-    "MDC_CO2_RESP_RATE": Course(15, "/min", 1, 53),
-    "MDC_VENT_RESP_RATE": Course(15, "/min", 1, 53),
-    "MDC_AWAY_RESP_RATE": Course(15, "/min", 1, 53),
-    "MDC_VOL_AWAY_TIDAL": Course(480, "mL", 20, 41),
-    "MDC_VOL_AWAY_TIDAL_EXP": Course(470, "mL", 20, 41),
-    "MDC_VOL_AWAY_TIDAL_INSP": Course(485, "mL", 20, 41),
-    "MDC_VOL_MINUTE_AWAY": Course(7.2, "L/min", 0.3, 41),
-    "MDC_VOL_MINUTE_AWAY_EXP": Course(7.1, "L/min", 0.3, 41),
-    "MDC_VOL_MINUTE_AWAY_INSP": Course(7.3, "L/min", 0.3, 41),
-    "MDC_PRESS_AWAY": Course(12, "cm[H2O]", 1, 47),
-    "MDC_PRESS_AWAY_MEAN": Course(11, "cm[H2O]", 1, 47),
-    "MDC_PRESS_AWAY_INSP_PEAK": Course(22, "cm[H2O]", 1.5, 47),
-    "MDC_PRESS_RESP_PLAT": Course(19, "cm[H2O]", 1, 47),
-    "MDC_PRESS_AWAY_END_EXP_POS": Course(6, "cm[H2O]", 0.3, 47),
-    "MDC_COMPL_LUNG": Course(42, "mL/cm[H2O]", 2, 67),
-    "MDC_RES_AWAY": Course(11, "cm[H2O].s/L", 1, 67),
-    "MDC_CONC_AWAY_O2": Course(40, "%", 0.5, 73),
-    "MDC_CONC_AWAY_O2_INSP": Course(40, "%", 0.5, 73),
-    "MDC_CONC_AWAY_O2_ET": Course(35, "%", 0.5, 73),
-    "MDC_AWAY_CO2_ET": Course(38, "mm[Hg]", 2, 47),
-    "MDC_CONC_AWAY_CO2_ET": Course(38, "mm[Hg]", 2, 47),
-    "MDC_CONC_AWAY_CO2_INSP": Course(0, "mm[Hg]"),
-    "MDC_AWAY_CO2_INSP_MIN": Course(0, "mm[Hg]"),
-    "MDC_RATIO_IE": Course(0.5, "1"),
-    # brain
-    "MDC_EEG_BISPECTRAL_INDEX": Course(45, "1", 4, 31),
-    # laboratory and ward
-    "MDC_CONC_GLU_GEN": Course(6.1, "mmol/L", 0.4, 7200),
-    "MDC_MASS_BODY_ACTUAL": Course(78.4, "kg"),
-    "MDC_LEN_BODY_ACTUAL": Course(176, "cm"),
-}
 
 
 class _Bump(NamedTuple):

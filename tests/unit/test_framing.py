@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +36,7 @@ def test_any_split_gives_the_same(data: bytes, cuts: list[int]) -> None:
     for begin in (b"", b"\x02"):
         whole, split = Delimited(begin, b"\r\x03", 10), Delimited(begin, b"\r\x03", 10)
         places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-        pieces = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+        pieces = [data[a:b] for a, b in itertools.pairwise(places)]
         frames = [item for item in fed(whole, data) if isinstance(item, bytes)]
         assert frames == [item for item in fed(split, *pieces) if isinstance(item, bytes)]
         assert all(0 < len(frame) <= 10 for frame in frames)

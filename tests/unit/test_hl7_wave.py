@@ -47,7 +47,9 @@ metric = [
 PLAN = Plan(parse_profile(PROFILE, "golden/monitor", "monitor.toml"), "", nomenclature())
 
 
-def block(values: list[float], period_ns: int, notes: NoteList, metric: int = 0, t_ns: int = T0, flags: int = 0) -> Block:
+def block(
+    values: list[float], period_ns: int, notes: NoteList, metric: int = 0, t_ns: int = T0, flags: int = 0
+) -> Block:
     rows = np.zeros(len(values), SAMPLE)
     rows["value"], rows["metric"], rows["note"] = values, metric, notes.index(str(period_ns))
     rows["t_ns"] = t_ns + period_ns * np.arange(len(values))
@@ -134,10 +136,11 @@ def test_a_hole_between_two_messages_is_told_each_time_the_second_is_made() -> N
 
     assert not gap(block([1.0] * 250, 4_000_000, notes))
     assert not gap(block([1.0] * 250, 4_000_000, notes, t_ns=T0 + SECOND + STEP_NS))  # jitter that is followed
-    late = block([1.0] * 250, 4_000_000, notes, t_ns=T0 + 3 * SECOND)
+    assert not gap(block([1.0] * 250, 4_000_000, notes, t_ns=T0 + 2 * SECOND))  # followed back again
+    late = block([1.0] * 250, 4_000_000, notes, t_ns=T0 + 4 * SECOND)
     assert gap(late)
     assert gap(late)  # the disk was full, the same samples are encoded again
-    assert not gap(block([1.0], 4_000_000, notes, t_ns=T0 + 4 * SECOND))
+    assert not gap(block([1.0], 4_000_000, notes, t_ns=T0 + 5 * SECOND))
     assert not gap(block([1.0], 4_000_000, notes, t_ns=T0 - 3600 * SECOND))  # the clock was set back
 
 
@@ -198,7 +201,8 @@ def test_several_waves_stand_in_one_message() -> None:
 @pytest.mark.parametrize(("flags", "processing_id", "apart"), [(0, "P", 0), (int(Flag.DEMO), "P", 1), (0, "T", 1)])
 def test_demo_and_test_waves_are_kept_apart(flags: int, processing_id: str, apart: int) -> None:
     notes = NoteList()
-    (wave,) = check_message(encoded(block([1.0], 4_000_000, notes, flags=flags), notes, processing_id)).intake.more.waves
+    payload = encoded(block([1.0], 4_000_000, notes, flags=flags), notes, processing_id)
+    (wave,) = check_message(payload).intake.more.waves
     assert wave.apart == apart
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,4 +65,4 @@ def test_every_question_has_its_turn(answers: list[bool], period: float, timeout
             now += timeout / 3
             poller.answered(now)
     assert "".join(asked) == ("abc" * len(asked))[: len(asked)]
-    assert all(later - earlier >= min(gap, period) - 1e-6 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= min(gap, period) - 1e-6 for earlier, later in itertools.pairwise(times))

@@ -15,8 +15,8 @@ from gateway.core.frame import NEED_DATA, Event, Fault, Frame, Identified, Readi
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile
-from gateway.core.transmit import Gate
 from gateway.core.ring import RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.transmit import Gate
 from gateway.links.base import LinkEnded
 from gateway.port import Clocks, Port, PortDevice, guarded
 from tests.unit.test_plan import HEAD, SPO2

@@ -13,6 +13,7 @@ from gateway.cli import probe as command
 from gateway.config import read_config
 from gateway.core.errors import ConfigError
 from gateway.core.frame import Identified
+from gateway.core.plan import Plan
 from gateway.core.profile import FirmwareRange, Profile
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene
@@ -27,6 +28,10 @@ PROFILES = registry.Profiles()
 ALL = candidates(PROFILES)
 EVERY = candidates(PROFILES, experimental=True)
 HEAD = (ROOT / "mdi_config.toml").read_text(encoding="utf-8").partition("[[port]]")[0]
+
+
+def compiled(profile: Profile, _firmware: str) -> Plan:
+    return PROFILES.plan(profile.id, "")
 
 
 def bench_of(profile: Profile) -> Bench:
@@ -210,7 +215,7 @@ def test_mistakes_of_a_person_are_one_line() -> None:
 
 
 def trial_of(name: str) -> Trial:
-    return Trial(of(name)[0], False, PROFILES.plan(name, ""))
+    return Trial(of(name)[0], False, compiled)
 
 
 def test_a_score_grows_with_evidence_and_with_what_the_checksum_sees() -> None:
@@ -246,7 +251,7 @@ def test_what_a_device_says_of_itself_in_pieces_is_joined() -> None:
     trial = trial_of("zephyr/bioharness")
     for said in (Identified("", "", "1.2"), Identified("", "", "", "SN1"), Identified("", "BH3", "")):
         trial.protocol.events.append(said)  # type: ignore[attr-defined]  # the queue of every driver
-    trial.drain(lambda profile, firmware: PROFILES.plan(profile.id, ""))
+    trial.drain()
     assert trial.identity == Identified("", "BH3", "1.2", "SN1")
 
 
@@ -257,7 +262,7 @@ def test_the_stanza_of_every_line_loads_in_a_complete_configuration(tmp_path: Pa
     """All at once: a device on a port of its own for each. A person gives two of one name another; so does this."""
     text = HEAD
     for n, candidate in enumerate(EVERY):
-        trial = Trial(candidate, False, PROFILES.plan(candidate.profile.id, ""))
+        trial = Trial(candidate, False, compiled)
         text += command.stanza(f"/dev/ttyUSB{n}", trial, (trial,)).replace('name = "', f'name = "n{n}-')
     path = tmp_path / "mdi_config.toml"
     path.write_text(text, encoding="utf-8")
@@ -280,7 +285,7 @@ def test_the_stanza_of_an_own_profile_says_what_else_is_needed(tmp_path: Path) -
     own = tmp_path / "profiles" / "hospital" / "finger_clip.toml"
     own.parent.mkdir(parents=True)
     own.write_text(PROFILES.path("nonin/9560_df2").read_text(encoding="utf-8"), encoding="utf-8")
-    trial = Trial(candidates([registry.read_profile(own)])[0], False, PROFILES.plan("nonin/9560_df2", ""))
+    trial = Trial(candidates([registry.read_profile(own)])[0], False, compiled)
     text = command.stanza("/dev/ttyUSB0", trial)
     assert "# an own profile: name its folder in [gateway] profiles" in text
     path = tmp_path / "mdi_config.toml"

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from gateway import registry
+from gateway.cli import probe as command
 from gateway.core.errors import LinkError
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene
@@ -83,7 +84,7 @@ def test_what_is_connected_is_found(name: str, answers: dict[str, subprocess.Com
     found = json.loads(done.stdout)
     names = [match["profile"] for match in found["found"]]
     assert name in [names[0], *found["equals"]], names
-    assert found["found"][0]["usable"] > 0
+    assert found["found"][0]["rows"] > 0
     assert found["diagnoses"][-1]["trouble"] == "none"
     assert f'profile = "{names[0]}"' in found["stanza"]
     assert bool(found["sent"]) == ("--yes" in FOUND[name])
@@ -132,6 +133,15 @@ def test_who_says_no_has_sent_nothing() -> None:
     assert "Nothing was sent." in asked.stdout
     assert "no signal (likely): nothing was heard; the adapter does not tell CTS, DSR and DCD." in asked.stdout
     assert asked.returncode == 1
+
+
+def test_a_verbose_pattern_is_shown_on_one_line_and_means_the_same() -> None:
+    verbose = "(?x:\n  \\x02 [AB]\n  .{2} )"
+    assert command._on_one_line(verbose) == r"(?x:\x02[AB].{2})"
+    for told in (r"\x02 READ\r", "(?x: a\\ b )", "(?x: [ ab] )", "(?x: a # why\n )"):
+        assert command._on_one_line(told) == told
+    for pattern in {pattern for profile in PROFILES for pattern in profile.transmit}:
+        assert "\n" not in command._on_one_line(pattern)
 
 
 # ---- the line

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.core.courses import COURSES
 from gateway.core.errors import ConfigError
 from gateway.core.nomenclature import nomenclature
 from gateway.core.profile import MetricSpec
-from gateway.core.scene import COURSES, Scene
+from gateway.core.scene import Scene
 from gateway.core.units import parse_ucum
 from gateway.scene_file import read_table
 

@@ -20,7 +20,7 @@ T0 = 1_800_000_000 * SECOND
     st.lists(st.integers(1, 300), min_size=2, max_size=40),
     st.integers(0, 2**31),
 )
-def test_blocks_of_any_length_with_jitter_make_one_even_row_of_samples(period: int, sizes: list[int], seed: int) -> None:
+def test_blocks_of_any_length_with_jitter_make_one_even_row(period: int, sizes: list[int], seed: int) -> None:
     """62.5 Hz and 300 Hz among them: no sample is missing, none is twice, none is off by the jitter of its block."""
     rng = random.Random(seed)
     clock, taken, times, gaps = WaveClock(), 0, [], 0
