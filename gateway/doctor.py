@@ -26,6 +26,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 ENOUGH = 20  # characters before anything is said of their pattern
+DIFFERENT = 4  # different characters before a line without damage is said to be right
 DISTINCT = 10  # different characters before a parity is believed: ten agree by chance once in a thousand
 CLEAN = 0.01  # share of damaged characters of a line whose setting is right: noise, the cut first one
 CONSISTENT = 0.95  # share of characters that must agree on a parity
@@ -121,20 +122,25 @@ class Heard:
         self.bytes_out += len(data)
         self._written = self._echo_due = data
 
-    def take(self, data: bytes, good: bytes, bad: bytes) -> None:
-        """Count what came. data: all of it in order; good, bad: its undamaged and its damaged characters."""
+    def take(self, data: bytes, good: bytes, bad: bytes) -> int:
+        """Count what came. Return how many bytes were found to be an echo.
+
+        data: all of it in order; good, bad: its undamaged and its damaged characters
+        """
         for value in good:
             self.good[value] += 1
         for value in bad:
             self.bad[value] += 1
         n = min(len(data), len(self._echo_due))
         if not n:
-            return
+            return 0
         same = data[:n] == self._echo_due[:n]
         self._echo_due = self._echo_due[n:] if same else b""
-        if same and not self._echo_due:
-            self.echoes += 1
-            self.echoed_bytes += len(self._written)
+        if not same or self._echo_due:
+            return 0
+        self.echoes += 1
+        self.echoed_bytes += len(self._written)
+        return len(self._written)
 
     def look(self, inputs: Inputs | None) -> None:
         """Note the handshake lines; one that was ever on counts as on."""
@@ -164,27 +170,35 @@ def diagnose(heard: Sequence[Heard], matched: bool, null_modem: bool = False) ->
     """
     echo = _echo(heard)
     if matched:
-        return [*echo, *_noise(heard), Diagnosis(Trouble.NONE, LIKELY, "a known protocol is read")]
+        return [*echo, *_noise(heard), Diagnosis(Trouble.NONE, LIKELY, "A known protocol is read")]
     if echo:
         return echo
     if not any(h.count for h in heard):
         return _silence(heard, null_modem)
-    enough = [h for h in heard if h.count >= ENOUGH]
+    enough = [h for h in heard if _is_enough(h)]
     if not enough:
         count = sum(h.count for h in heard)
-        return [Diagnosis(Trouble.FEW, LIKELY, f"{count} bytes in all: too few to tell anything")]
+        return [Diagnosis(Trouble.FEW, LIKELY, f"{count} bytes in all: too few, or too much alike, to tell anything")]
     return _setting(enough)
+
+
+def fits(heard: Heard) -> bool:
+    """Tell whether the setting seems to be the device's: nothing is damaged and no pattern speaks against it."""
+    return _is_enough(heard) and heard.damaged <= CLEAN and not off_speed(heard) and not sent_parity(heard)
+
+
+def _is_enough(heard: Heard) -> bool:
+    """A device that waits for somebody may repeat one character for hours: that tells nothing of the setting."""
+    return heard.count >= ENOUGH and (heard.damaged > CLEAN or sum(map(bool, heard.good)) >= DIFFERENT)
 
 
 def _setting(enough: Sequence[Heard]) -> list[Diagnosis]:
     """Bytes come, and no protocol was read from them: say why."""
-    parities = [(h, sent) for h in enough if (sent := sent_parity(h))]
-    clean = [h for h in enough if h.damaged <= CLEAN and not off_speed(h) and all(h is not p for p, _ in parities)]
-    if clean:
+    if clean := [h for h in enough if fits(h)]:
         best = max(clean, key=lambda h: h.count)
         what = f"at {best.format}: {best.count} bytes, {best.damaged:.1%} damaged"
         return [Diagnosis(Trouble.UNKNOWN, LIKELY, what)]
-    if parities:
+    if parities := [(h, sent) for h in enough if (sent := sent_parity(h))]:
         best, sent = max(parities, key=lambda found: found[0].count)
         what = f"at {best.format}: {best.count} bytes whose bits show {sent} at this speed"
         return [Diagnosis(Trouble.WRONG_PARITY, LIKELY, what)]

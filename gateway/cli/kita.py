@@ -123,7 +123,14 @@ def alerts_command(
         print_json({"alerts": [asdict(a) for a in active], "alerting": [asdict(k) for k in known]})
         return
     rows = [
-        (a.device, a.text or a.da or a.ref_id, a.source, PRIORITY.get(a.priority, a.priority), a.silenced, age_text(now - a.t_utc_ns))
+        (
+            a.device,
+            a.text or a.da or a.ref_id,
+            a.source,
+            PRIORITY.get(a.priority, a.priority),
+            a.silenced,
+            age_text(now - a.t_utc_ns),
+        )
         for a in active
     ]
     print_table(str(database), ("apparat", "alarm", "om", "prioritet", "tilstand", "siden"), rows)

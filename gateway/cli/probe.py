@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_text
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -103,12 +104,19 @@ def _consent(tried: Sequence[Candidate], yes: bool) -> bool:
         err.print(f"{names}:", markup=False, highlight=False)
         for pattern in patterns:
             err.print(f"  {_on_one_line(pattern)}", markup=False, highlight=False)
-    return yes or typer.confirm("Send them?", err=True)
+    if yes:
+        return True
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # here Ctrl-C is an answer: nothing is sent
+    try:
+        return typer.confirm("Send them?", err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _on_one_line(pattern: str) -> str:
-    """Blanks mean nothing in a verbose pattern."""
-    return "".join(pattern.split()) if pattern.startswith("(?x") else pattern
+    """Blanks mean nothing in a verbose pattern, but for those that are escaped, in a class, or end a comment."""
+    plain = pattern.startswith("(?x") and not re.search(r"#|\\\s|\[[^\]]*\s", pattern)
+    return "".join(pattern.split()) if plain else pattern
 
 
 # ---- what was found

@@ -13,13 +13,27 @@ from functools import cache
 import pytest
 
 from gateway.core.can_frame import RECORD
+from gateway.core.frame import Event, Frame, Identified
 from gateway.core.profile import Profile
 from gateway.core.scene import Scene
 from gateway.registry import unseen_flips
-from tests.conformance.rig import PROFILES, Delivery, Fact, Talk, driver_of, facts, plan_of, talk
+from tests.conformance.rig import (
+    PROFILES,
+    T0,
+    Delivery,
+    Fact,
+    Talk,
+    drained,
+    driver_of,
+    facts,
+    plan_of,
+    protocol_of,
+    talk,
+)
 
 MORE = int(os.environ.get("MDI_EXAM", "1"))
 FLIPS, CUTS = 60 * MORE, 24 * MORE
+ECHO_S = 60.0
 KNOWN_S = 75.0  # one round of everything that the device says
 STILL = Scene(still=True)
 
@@ -133,3 +147,19 @@ def _nothing_new(profile: Profile, told: Talk, what: str, cut: bool = False) -> 
         assert len(numbers) <= 2, f"{what}: {numbers}"
     else:
         assert not new, f"{what}: {sorted(new)[:5]}"
+
+
+@each_profile
+def test_its_own_echo_is_no_value(profile: Profile) -> None:
+    """A half-duplex line gives back what is written: alone, nothing of it is a value, nor a sign of life of alerts."""
+    protocol = protocol_of(profile)
+    protocol.start(0.0)
+    events: list[Event] = []
+    now = 0.0
+    while now < ECHO_S:
+        if data := protocol.data_to_send(now):
+            protocol.receive_data(data, T0 + round(now * 1e9))
+        events += drained(protocol)
+        wake = protocol.next_wake()
+        now = max(now + 0.01, ECHO_S if wake is None else wake)
+    assert not [event for event in events if isinstance(event, Frame | Identified)]

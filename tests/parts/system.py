@@ -41,12 +41,15 @@ host = "{host}"
 port = {port}
 reconnect_s = 0.1
 reconnect_max_s = 1.0
+{sink}
 [[route]]
 interval_s = 0.0
+{routes}
 [[port]]
 name = "bed"
 driver = "philips_intellivue"
 ring_rows = {ring_rows}
+options = {options}
 link = {{ kind = "serial", device = "{folder}/monitor", baud = 115200 }}
 [[port.device]]
 name = "monitor"
@@ -57,11 +60,17 @@ location = {{ unit = "ITA", room = "Stue 3", bed = "Sæng å", facility = "AUH" 
 
 
 class System:
-    """Starts everything on entering; any part can be stopped, killed and started again."""
+    """Starts everything on entering; any part can be stopped, killed and started again.
 
-    def __init__(self, folder: Path, ring_rows: int = 262144, commit_ms: int = 50) -> None:
+    given: ring_rows, commit_ms; routes: further [[route]] of the configuration; options: of the port, an inline table;
+    sink: further keys of [sink]
+    """
+
+    def __init__(self, folder: Path, **given: int | str) -> None:
         self.folder = folder
-        self._sizes = {"ring_rows": ring_rows, "commit_ms": commit_ms}
+        usual: dict[str, int | str] = {"ring_rows": 262144, "commit_ms": 50, "routes": "", "options": "{}", "sink": ""}
+        self._given = usual | given
+        self._plugged = False
         self.database = folder / "kita.db"
         self.config_path = folder / "mdi_config.toml"
         self.pty = Pty(folder / "monitor")
@@ -72,10 +81,11 @@ class System:
         (self.folder / "broker").mkdir()
         self.broker = Mosquitto(self.folder / "broker", "max_queued_messages 10000")
         self.config_path.write_text(
-            CONFIG.format(folder=self.folder, host=HOST, port=self.broker.port, **self._sizes), encoding="utf-8"
+            CONFIG.format(folder=self.folder, host=HOST, port=self.broker.port, **self._given), encoding="utf-8"
         )
         self.config = read_config(self.config_path)
         self.pty.__enter__()
+        self._plugged = True
         self.start_kita()
         self.start_gateway()
         return self
@@ -84,7 +94,7 @@ class System:
         for name in list(self._processes):
             self.end(name, signal.SIGKILL)
         self.broker.stop()
-        self.pty.__exit__()
+        self.unplug()
 
     # ---- parts
 
@@ -111,6 +121,12 @@ class System:
             )
 
     # ---- the line
+
+    def unplug(self) -> None:
+        """Pull the cable."""
+        if self._plugged:
+            self.pty.__exit__()
+            self._plugged = False
 
     def feed(self, data: bytes, stop: threading.Event | None = None) -> None:
         """Write bytes to the line as fast as the gateway takes them; throw away what it asks."""
@@ -147,6 +163,11 @@ class System:
             return db.execute(
                 f"SELECT ref_id, code, value, unit, validity, t_utc_ns FROM {table} ORDER BY id"
             ).fetchall()
+
+    def texts(self) -> list[tuple[str, str]]:
+        """All observations whose value is a text: (ref_id, text)."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
+            return db.execute("SELECT ref_id, text FROM observation WHERE text IS NOT NULL ORDER BY id").fetchall()
 
     def counts(self) -> dict[str, int]:
         from kita.query import count

@@ -22,7 +22,23 @@ from tests.unit import test_hl7_wave as wave_rig
 from tests.unit.hl7_rig import NOW_NS
 
 SECOND = 1_000_000_000
-DAMAGE = (b"", b"|", b"^", b"~", b"&", b"\\", b".", b"-", b"e", b"0" * 400, b"9", "²".encode(), "٣".encode(), b"\r", b"\xff")
+DAMAGE = [
+    b"",
+    b"|",
+    b"^",
+    b"~",
+    b"&",
+    b"\\",
+    b".",
+    b"-",
+    b"e",
+    b"9",
+    b"0" * 400,
+    b"\r",
+    b"\xff",
+    "²".encode(),
+    "٣".encode(),
+]
 _NOTES = wave_rig.NoteList()
 WHOLE = [
     wave_rig.encoded(wave_rig.block([0.5, math.nan, -1.0], 4_000_000, _NOTES), _NOTES),

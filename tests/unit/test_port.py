@@ -115,7 +115,7 @@ class EchoProtocol:
 
 
 class Rig:
-    def __init__(self, *script: Step, opens: list[Exception | None] | None = None) -> None:
+    def __init__(self, *script: Step, opens: list[Exception | None] | None = None, allow: str = "[a-z]+") -> None:
         self.stop = threading.Event()
         self.link = ScriptedLink(self.stop, deque(script), opens or [])
         self.protocol = EchoProtocol()
@@ -123,7 +123,7 @@ class Rig:
         format_buffer(buffer, 256)
         self.reader = RingReader(buffer)
         self.device = PortDevice(3, "device", "test/test", "", self.compile("test/test", ""))
-        gate = Gate([r"[a-z]+"])
+        gate = Gate([allow] if allow else [])
         clocks = Clocks(lambda: 1000.0, lambda: 5)
         self.port = Port(
             "port", self.link, self.protocol, [self.device], RingWriter(buffer), self.compile, gate, clocks
@@ -152,6 +152,19 @@ def test_it_reads_answers_publishes_and_parts() -> None:
     assert (rig.port.counters.frames_ok, rig.port.counters.samples, rig.port.counters.bytes_in) == (3, 3, 3)
     assert rig.port.state == "stopped"
     assert rig.link.closed
+
+
+@pytest.mark.parametrize(("allow", "written"), [("hello", [b"hello"]), ("bye", [b"bye"]), ("hell", []), ("", [])])
+def test_nothing_outside_the_transmit_grammar_is_written(
+    allow: str, written: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a question nor the parting; what the device says is read all the same."""
+    rig = Rig([(1, b"ab")], allow=allow)
+    assert rig.run() == [(3, 97.0), (3, 98.0)]
+    assert rig.link.written == written
+    assert rig.port.counters.refused_writes == 2 - len(written)
+    assert rig.port.counters.bytes_out == sum(map(len, written))
+    assert caplog.text.count("does not allow were not sent") == 1  # said once, counted each time
 
 
 def test_values_that_come_with_the_answer_to_the_release_are_kept() -> None:
