@@ -29,6 +29,7 @@ def nowhere(group: str, name: str, folder: Path) -> Any:
         "tcp": {"host": "127.0.0.1", "port": 1},
         "udp": {"host": "127.0.0.1", "port": 1, "local_host": "192.0.2.1"},  # not an address of this machine, RFC 5737
         "can": {"interface": "socketcand", "port": 1},
+        "can_active": {"channel": "nosuchcan0"},
         "replay": {"path": str(folder / "no-such-file")},
         "loopback": {"name": "nobody-is-there"},
         "mqtt": {"host": "127.0.0.1", "port": 1},

@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.ring import (
-    MAGIC,
     FIRST_SLOT,
+    MAGIC,
     PLANS,
     SLOT,
     TORN_TRIES,

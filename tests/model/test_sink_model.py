@@ -78,6 +78,12 @@ class SinkModel(RuleBasedStateMachine):
         expected = VERDICTS[code] if believed else None
         self.take(control_id, expected)
 
+    @rule(n=st.integers(1, 6))
+    def forget(self, n: int) -> None:
+        self.take()
+        self.rig.sink.forget(message(n).control_id)
+        self.open.discard(message(n).control_id)
+
     @rule(junk=st.binary(max_size=30))
     def junk(self, junk: bytes) -> None:
         self.rig.put(Incoming(junk, None))

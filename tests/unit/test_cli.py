@@ -18,7 +18,8 @@ from gateway.record import Direction, Header, RecordingWriter
 MONITOR = "philips/intellivue_mp"
 GARBAGE = bytes(range(256)) * 8
 COMMANDS = ["demo", "run", "acquire", "forward", "check", "status", "decode", "record", "replay", "simulate"]
-COMMANDS += ["profile lint", "profile show", "hl7 check", "kita run", "kita latest", "kita count"]
+COMMANDS += ["profile lint", "profile show", "hl7 check", "kita run", "kita latest"]
+COMMANDS += ["kita alerts", "kita waves", "kita count"]
 
 
 def mdi(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -82,6 +83,8 @@ MISTAKES = [
     "hl7 check {}/none",
     "hl7 check {}/folder",
     "kita count -d {}/none",
+    "kita alerts -d {}/none",
+    "kita waves -d {}/garbage",
     "kita latest -d {}/garbage",
     "kita count -d {}/empty",
     "kita run -d {}/k.db --protocol nosuch",
