@@ -44,7 +44,8 @@ def monitor_bytes(seconds: int) -> tuple[bytes, int]:
         protocol.receive_data(data, round(now * 1e9))
         while not isinstance(event := protocol.next_event(), NeedData):
             if isinstance(event, Frame) and event.kind == "numeric":
-                numerics += len(plan.decode(event, 0))
+                block = plan.decode(event, 0)
+                numerics += sum(plan.metrics[i].kind != "clock" for i in block["metric"].tolist())
         wakes = [w for w in (protocol.next_wake(), device.next_wake()) if w is not None]
         now = max(now + 0.01, min(wakes, default=now + 1))
     return bytes(heard), numerics
@@ -53,7 +54,10 @@ def monitor_bytes(seconds: int) -> tuple[bytes, int]:
 @contextmanager
 def whole_way(ring_rows: int = 262144, commit_ms: int = 50) -> Iterator[System]:
     """Yield the whole way, running in a folder of its own."""
-    with TemporaryDirectory(prefix="mdi-bench-") as folder, System(Path(folder), ring_rows, commit_ms) as system:
+    with (
+        TemporaryDirectory(prefix="mdi-bench-") as folder,
+        System(Path(folder), ring_rows=ring_rows, commit_ms=commit_ms, options="{ waves = [] }") as system,
+    ):
         yield system
 
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from gateway.demo_beds import BEDS
 from gateway.demo_broker import _mosquitto
 from tests.parts.wait import wait_until
 
@@ -44,6 +45,35 @@ def test_all_three_devices_arrive(tmp_path: Path, broker: str) -> None:
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert str(tmp_path) not in picture
     assert "@font-face" not in picture
+    for log in folder.glob("*.log"):
+        assert "Traceback" not in log.read_text(encoding="utf-8"), log
+
+
+def test_a_full_bed_arrives_with_waves_and_alerts(tmp_path: Path) -> None:
+    """Monitor, ventilator, two pumps, oximeter, room pressure, ECMO: KITA shows all of it."""
+    folder = tmp_path / "bed"
+    result = mdi("demo", "--bed", "icu", "--for", "14", "--folder", str(folder))
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert "ok: 7 of 7 devices in KITA" in result.stdout
+    database = ("--apart", "--json", "--database", str(folder / "kita.db"))
+    rows = json.loads(mdi("kita", "latest", *database).stdout)
+    read = {row["ref_id"] for row in rows if row["value"] is not None}
+    assert {row["device"] for row in rows} == {device.eui64 for device in BEDS["icu"]}
+    assert read >= {
+        "MDC_ECG_HEART_RATE",
+        "MDC_VOL_AWAY_TIDAL",
+        "MDC_FLOW_FLUID_PUMP",
+        "MDC_PULS_OXIM_SAT_O2",
+        "MDCX_ROOM_PRESS",
+    }
+    heart = next(row["value"] for row in rows if row["ref_id"] == "MDC_ECG_HEART_RATE")
+    pulse = [row["value"] for row in rows if row["ref_id"] == "MDC_PULS_OXIM_PULS_RATE" and row["value"]]
+    assert pulse  # of two devices, and of the one patient
+    assert all(abs(heart - value) < 6 for value in pulse)
+    waves = json.loads(mdi("kita", "waves", "--seconds", "600", *database).stdout)
+    assert {"MDC_ECG_ELEC_POTL_II", "MDC_PULS_OXIM_PLETH"} <= {run["ref_id"] for run in waves}
+    alerts = json.loads(mdi("kita", "alerts", *database).stdout)
+    assert len(alerts["alerting"]) >= 3  # devices that say what alarms
     for log in folder.glob("*.log"):
         assert "Traceback" not in log.read_text(encoding="utf-8"), log
 
