@@ -2,11 +2,11 @@
 
 Method: driver and simulator speak in virtual time, with every value, wave and alert of the profile, until 100 kB or two
 minutes of the line; then the driver's part of it is done again alone, bytes to samples, polls included; best of three.
-One row per driver, of the profile that is slowest beside its line. Bytes count that crossed the line either way, because
+One row per driver, of the profile that is slowest beside its line. Bytes count that crossed the line either way:
 questions take their time on it too. The line rate is what its settings carry; a CAN bus is taken as 125 kbit/s full of
 frames (the rate of the protocol notes' example; at 1 Mbit/s it is an eighth), a device on TCP as a serial one of
-19,200 Bd, which most of them are inside. The alternative does what any reader must at least:
-it looks at each byte once (a sum over a growing buffer), and makes no value of it.
+19,200 Bd, which most of them are inside. The alternative does what any reader must at least: it looks at each byte once
+(a sum over a growing buffer), and makes no value of it.
 
 Memory is what the port holds at the end: protocol, plan, and what both have learned (tracemalloc).
 """

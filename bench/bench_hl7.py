@@ -16,8 +16,8 @@ from datetime import UTC
 import numpy as np
 
 from gateway.core.hl7 import Encoder
-from gateway.core.hl7_message import DeviceIdentity, Sender
 from gateway.core.hl7_check import check_oru, parse_oru
+from gateway.core.hl7_message import DeviceIdentity, Sender
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile

@@ -1,7 +1,8 @@
 """CAN that may ask: the link `can`, and one way out that is as wide as an SDO upload request and no wider.
 
-Everything that this module ever puts on a bus is the first or a further request of an upload (a read): a data frame with
-an 11-bit id of 601h to 67Fh (client to server of node 1 to 127), 8 bytes, and the command of an upload in its first.
+Everything that this module ever puts on a bus is the first or a further request of an upload (a read): a data frame
+with an 11-bit id of 601h to 67Fh (client to server of node 1 to 127), 8 bytes, and the command of an upload in the
+first of them.
 Whatever else is written is refused here, after the gate of the port (the profile's [transmit]) has refused it already.
 The controller must not be in listen-only mode; the link `can` is for all that only listens.
 

@@ -69,10 +69,7 @@ def test_without_a_route_alerts_are_counted() -> None:
 
 def test_waves_go_out_in_blocks_of_a_second_with_all_waves_of_the_device() -> None:
     router = WaveRouter([0.0, 0.0, None])
-    sizes = []
-    for k in range(30):
-        for metric in (0, 1, 2):
-            sizes.append(len(router.take(wave(10, k / 10, metric))))
+    sizes = [len(router.take(wave(10, k / 10, metric))) for k in range(30) for metric in (0, 1, 2)]
     assert sum(sizes) + len(router.due(1 << 62)) == 600
     assert {size for size in sizes if size} <= {200, 210, 220}
     counters = router.counters
