@@ -19,6 +19,7 @@ WAVES, ALARM = 69121, 196616  # MDC_OBS_WAVE_CTS, MDC_EVT_ALARM: OBR-4
 DATA_TYPE, REQUIRED = "102", "101"  # HL7 table 0357
 WATCHDOG = "MDCX_ALERT_WATCHDOG"
 MAX_TEXT = 200  # characters of an alert's text
+LARGEST = 3.4028234e38  # of a float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,20 @@ def measured(oru: Oru, all_apart: bool) -> Measured:
 
 
 def _wave(oru: Oru, group: Group, index: int, row: Observation, all_apart: bool) -> WaveRow | None:
-    rates = [o.value for o in group.observations if o.ref_id == "MDC_ATTR_SAMP_RATE" and o.path.startswith(row.path)]
+    below = f"{row.path}."
+    rates = [o.value for o in group.observations if o.ref_id == "MDC_ATTR_SAMP_RATE" and o.path.startswith(below)]
     rate = rates[0] if rates else None
     if not isinstance(rate, float) or rate <= 0 or group.t_ns is None:
         what = "a waveform without sampling rate or time of its first sample"
         oru.findings.append(Finding("OBR", index, 7, REQUIRED, what))
         return None
+    if "~" in row.text:
+        oru.findings.append(Finding("OBX", row.number, 5, DATA_TYPE, "several arrays, and a waveform is one"))
+        return None
     samples = [float(text) if text else nan for text in row.text.split("^")] if isinstance(row.value, str) else []
+    if any(abs(sample) > LARGEST for sample in samples):
+        oru.findings.append(Finding("OBX", row.number, 5, DATA_TYPE, "a sample is too large"))
+        return None
     end = group.end_ns if group.end_ns is not None else group.t_ns + round(len(samples) / rate * 1e9)
     return WaveRow(
         int(all_apart or bool(row.flags & NOT_FOR_CHARTING)),
@@ -135,7 +143,7 @@ def _by_path(group: Group) -> Iterator[tuple[str, dict[int, Observation]]]:
     found: dict[str, dict[int, Observation]] = {}
     for row in group.observations:
         path, _, facet = row.path.rpartition(".")
-        if path.count(".") == 3 and len(facet) == 1:
+        if path.count(".") == 3 and len(facet) == 1 and facet.isdecimal():
             found.setdefault(path, {})[int(facet)] = row
     yield from found.items()
 

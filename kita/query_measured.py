@@ -31,13 +31,18 @@ class AlertNow:
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
-    """The alerting of one device. known: its last sign of life still holds; if not, nobody knows what alarms."""
+    """The alerting of one device.
+
+    known: its last sign of life still holds; if not, nobody knows what alarms. doubtful: so many more alerts are told
+    as active than the device counted then: an end was lost on the way, and nobody knows whose.
+    """
 
     device: str
     known: bool
     active: int
     t_utc_ns: int
     timeout_s: float
+    doubtful: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +81,20 @@ ORDER BY device.identity, w.path, w.t_utc_ns
 
 
 def alerts(database: Path, device: str | None, apart: bool, now_ns: int) -> tuple[list[AlertNow], list[Alerting]]:
-    """Return what is active, and of each device whether that is still known. Raises: ConfigError."""
+    """Return what is active, and of each device whether that is still known. Raises: ConfigError.
+
+    An end can be lost on the way (a full ring, a gateway that was away). A device that says later that nothing is
+    active ends all; one that counts fewer than were told makes all of them doubtful, which is said and never guessed.
+    """
     values = {"device": device, "apart": int(apart)}
     (_, active), (_, life) = ask(database, {"alerts": _ALERTS, "life": _LIFE}, values)
+    silent_since = {name: t_ns for name, count, t_ns, _ in life if count == 0}
     found = [AlertNow(row[0], row[1], row[2], *_names(row[2]), *row[3:]) for row in active]
-    known = [
-        Alerting(name, now_ns - t_ns <= timeout_s * 1e9, count, t_ns, timeout_s)
-        for name, count, t_ns, timeout_s in life
-    ]
+    found = [alert for alert in found if alert.t_utc_ns > silent_since.get(alert.device, -1)]
+    known = []
+    for name, count, t_ns, timeout_s in life:
+        told = sum(alert.device == name and alert.t_utc_ns <= t_ns for alert in found)
+        known.append(Alerting(name, now_ns - t_ns <= timeout_s * 1e9, count, t_ns, timeout_s, max(0, told - count)))
     return found, known
 
 

@@ -20,13 +20,15 @@ from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import Final
 
+import numpy as np
+
 from gateway.core.alert import Phase, read_note, unpack, unpack_count
 from gateway.core.er7 import escape
 from gateway.core.errors import InternalError
 from gateway.core.hl7_message import PCD_04, DeviceIdentity, Envelope, Sender, coded, device_rows, path_of
 from gateway.core.metric import Metric
 from gateway.core.plan import Plan
-from gateway.core.sample import NOT_FOR_CHARTING, Block, Flag
+from gateway.core.sample import NOT_FOR_CHARTING, Block, Flag, Validity
 
 UNKNOWN: Final = "MDC_EVT_ALARM"  # an event without a term of its own: its text tells it from others
 ALARM: Final = f"196616^{UNKNOWN}^MDC"
@@ -89,7 +91,7 @@ class AlertEncoder:
             state = unpack(float(row["value"]))
             told_by_text = text if metric.ref_id == UNKNOWN else ""
             parent = self._parent((int(row["metric"]), path, told_by_text), number, state[0])
-            facets = self._alert(metric, path, text or metric.text, state, flags, time)
+            facets = self._alert(metric, path, text or metric.text, state, row, time)
             at = path or metric.path
         tree = path_of(at)
         rows = [self._device_rows[tree[:level] + (0,) * (4 - level)] for level in (1, 2, 3)]
@@ -108,13 +110,13 @@ class AlertEncoder:
         return "" if first == number else f"^{first.replace('^', '&')}"
 
     def _alert(
-        self, metric: Metric, path: str, text: str, state: tuple[Phase, int], flags: Flag, time: str
+        self, metric: Metric, path: str, text: str, state: tuple[Phase, int], row: np.void, time: str
     ) -> list[str]:
-        phase, priority = state
+        (phase, priority), flags = state, Flag(int(row["flags"]))
         kind = TYPES[metric.alert]
         mark = PRIORITIES[priority]
         shown = escape(text)
-        marks = f"{mark}~{kind}"
+        marks = f"{mark}~{kind}" + ("~QUES" if row["validity"] == Validity.QST else "")  # of an experimental profile
         if metric.alert == "physiological":
             event = f"|ST|{coded(metric)}|<P>.1|{shown or escape(metric.ref_id)}|||{marks}"
         else:

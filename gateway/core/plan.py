@@ -147,7 +147,7 @@ class Plan:
         if rows is None:
             self._count_unmapped(frame.kind, "alerts")
             return []
-        return rows
+        return [(*row[:5], self._trust(row[5]), *row[6:]) for row in rows] if self.experimental else rows
 
     def _read_clock(self, frame: Frame, device_ns: int, metric: int, source: int) -> list[Row]:
         """Return a row with the offset of the device's clock, s, when it is new."""

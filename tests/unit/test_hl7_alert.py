@@ -134,9 +134,7 @@ def test_what_kita_reads(block: Block, expected: tuple[str, ...]) -> None:
 
 
 def test_silenced_is_told() -> None:
-    payload = encoder().encode(
-        row(1, pack(Phase.UPDATE, 2), True, LOW, int(Flag.ALERT_INHIBITED)), CONTROL_ID, NOW_NS
-    )
+    payload = encoder().encode(row(1, pack(Phase.UPDATE, 2), True, LOW, int(Flag.ALERT_INHIBITED)), CONTROL_ID, NOW_NS)
     (alert,) = check_message(payload).intake.more.alerts
     assert (alert.phase, alert.silenced) == ("update", "audio-paused")
 

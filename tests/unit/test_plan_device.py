@@ -7,13 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from gateway.core.frame import Frame, Reading, Wave
+from gateway.core.frame import Alert, Alerts, Frame, Reading, Wave
+from gateway.core.hl7_alert import AlertEncoder
 from gateway.core.nomenclature import nomenclature
+from gateway.core.notes import NoteList
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile
 from gateway.core.sample import Flag, Validity
 from kita.check import check_message
-from tests.unit.hl7_rig import CONTROL_ID, NOW_NS, encoder_of
+from tests.unit.hl7_rig import CONTROL_ID, COPENHAGEN, DEVICE, NOW_NS, SENDER, encoder_of
 from tests.unit.test_plan import DOOR, HEAD, PLETH, PRESSURE, SPO2
 
 SECOND = 1_000_000_000
@@ -197,6 +199,20 @@ def test_a_measurement_still_running_does_not_become_a_number_because_it_is_out_
 def test_out_of_range_is_told_of_an_experimental_profile_too() -> None:
     (row,) = plan(SPO2, experimental=True).decode(Frame("numeric", [Reading(1, 0, 0x0220, 127.0)], 1), 0)
     assert (float(row["value"]), row["validity"]) == (127.0, Validity.OFLW)
+
+
+def test_an_alert_of_an_experimental_profile_is_questionable_and_says_so() -> None:
+    alarm = '{ n = 8, id = "MDC_EVT_ALARM", kind = "alert", alert = "technical", frame = "alert", object = "*" },'
+    for experimental in (False, True):
+        p, notes = plan(SPO2, alarm, experimental=experimental), NoteList()
+        p.notes = notes
+        rows = p.decode(Frame("alert", Alerts((Alert(7, text="Kabel"),)), NOW_NS), 0)
+        assert set(rows["validity"].tolist()) == {int(Validity.QST if experimental else Validity.VLD)}
+        payload = AlertEncoder(p, SENDER, DEVICE, COPENHAGEN, notes.text, 30.0).encode(rows[:1], CONTROL_ID, NOW_NS)
+        assert (b"|PN~ST~QUES|" in payload) is experimental
+        checked = check_message(payload)
+        assert not checked.errors
+        assert [alert.text for alert in checked.intake.more.alerts] == ["Kabel"]
 
 
 def test_experimental_is_a_part_of_the_digest() -> None:
