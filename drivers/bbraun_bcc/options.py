@@ -18,6 +18,7 @@ FAULTS = {
     "unit": "A dose or concentration came without its unit and is not shown: report it with the pump's software.",
     "error": "The station refuses a request; the code says why: look it up in the interface description.",
     "bed_id": "The name set in the station cannot be used to ask it: use letters and digits, 15 at most.",
+    "echo": "What is written comes back: check the adapter (local echo) and the cable. Answers are still read.",
     "no_answer": "No answer in time. Now and then is noise; if it grows, check the cable.",
     "silent": "The station has stopped answering, its values are stale: check power, cable and line settings.",
     "restarted": "The station has started anew; values of before are forgotten.",

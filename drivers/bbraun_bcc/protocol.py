@@ -11,6 +11,8 @@ Laws
     another, and is read whenever it comes.
   * An answer may take long (twelve pumps at 9600 Bd: 13 s), so it is overdue when the line has been still, not when
     some time has passed since it was asked for.
+  * A station never says a request. One that comes is our own, given back by the line: it is no answer, and the answer
+    that follows it is read.
   * Three requests can be made, and the acknowledgement of a block. What a licensed station lets itself be told beyond
     that has no function here, and the profile's transmit grammar does not let it through.
 """
@@ -33,7 +35,7 @@ from gateway.core.protocol import DeviceSpec
 from gateway.core.settings import build
 
 ANONYMOUS = "1"  # bedId field 1/1/1 (protocol notes, requests)
-ALIVE, ASK_VERSION, GET = "ADMIN:ALIVE", "ADMIN:VERSION", "MEM:GET"
+ALIVE, ASK_VERSION, GET = REQUESTS = ("ADMIN:ALIVE", "ADMIN:VERSION", "MEM:GET")
 ACK_AFTER_S = 0.1  # protocol notes, frame
 PAUSE_S = 0.5  # between an answer and the next request, at least; protocol notes, requests
 STILL_S = 2.0  # the line is silent so long: the answer does not come; no source says how long a station takes
@@ -79,6 +81,7 @@ class BccProtocol(EventQueue):
         self._heard = self._answered = self._stopped = False
         self._ack_wanted = False
         self._ack_at: float | None = None
+        self._acked = False  # the last that was written is an acknowledgement, and nothing has come since
         self._now = self._asked_at = self._ask_at = self._due = now
         self._asks = True
 
@@ -91,14 +94,22 @@ class BccProtocol(EventQueue):
     def was_sent(self, data: bytes, now: float) -> None:
         """Replay: a request begins a new answer. From then on nothing is asked but what the recording says."""
         self._now, self._asks, self._waiting = now, False, ""
-        if data != ACK:
+        self._acked = data == ACK
+        if not self._acked:
             self._blocks.clear()
 
     def receive_data(self, data: bytes, t_ns: int) -> None:
         """Take bytes of the line. A whole answer becomes frames at once."""
-        self._heard = True
+        is_echo = self._acked and data.startswith(ACK)  # no block begins so
+        self._acked = False
+        if is_echo:
+            self._fault("echo", "acknowledgement")
+            data = data[len(ACK) :]
         for found in self._reader.feed(data):
-            if isinstance(found, Block):
+            if isinstance(found, Block) and found.information in REQUESTS:
+                is_echo = True
+                self._fault("echo", found.information)
+            elif isinstance(found, Block):
                 self.frames_ok += 1
                 self._take(found, t_ns)
             elif isinstance(found, Noise):
@@ -106,6 +117,7 @@ class BccProtocol(EventQueue):
             else:
                 self._fault(found, bad_frame=True)
                 self._lose()
+        self._heard = self._heard or not is_echo  # an echo is no sign of a station
 
     def data_to_send(self, now: float) -> bytes:
         """Return the acknowledgement or the request that is due."""
@@ -113,6 +125,7 @@ class BccProtocol(EventQueue):
         self._conclude(now)
         if self._ack_at is not None and now >= self._ack_at:
             self._ack_at = None
+            self._acked = True
             return ACK
         if self._waiting and now >= self._due:
             self._overdue(now)
@@ -121,6 +134,7 @@ class BccProtocol(EventQueue):
         self._waiting = self._next
         self._blocks.clear()
         self._ack_at = None
+        self._acked = False
         self._asked_at, self._due = now, now + STILL_S
         self._ask_at = now + self._options.poll_s
         bed = ANONYMOUS if self._next == ALIVE else self._bed

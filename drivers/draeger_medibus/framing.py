@@ -76,9 +76,9 @@ class FrameReader:
         self._noise = 0
 
     @property
-    def inside(self) -> bool:
-        """Whether a frame has begun and not ended."""
-        return bool(self._open)
+    def begun(self) -> bytes:
+        """What has come of the innermost frame that has begun and not ended; b"": there is none."""
+        return bytes(self._open[-1]) if self._open else b""
 
     def feed(self, data: bytes) -> list[Item]:
         """Return what is complete, in the order in which it ended."""

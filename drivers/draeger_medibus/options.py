@@ -19,6 +19,7 @@ FAULTS: dict[str, str] = {
     "realtime": "A record of the curves is not whole, one sample is lost: bytes are lost, check the cable.",
     "refused": "The device could not read a command of ours; it is sent again. Check the cable.",
     "aborted": "The device gave up what it was sending: harmless when rare.",
+    "echo": "What is written comes back: check the adapter (local echo) and the cable. Answers are still read.",
     "late": "The device did not answer a request within 10 s; it is asked again. Check the load of the device's port.",
     "no_answer": "Nothing answers: switch the device on, check cable, baud rate, parity and that its port is MEDIBUS.",
     "silence": "The device has stopped sending; the driver calls it again. Check the cable.",

@@ -9,6 +9,7 @@ from typing import Any
 from drivers.draeger_medibus import slow
 from drivers.draeger_medibus.contents import DATA, WAVE, Contents, contents
 from drivers.draeger_medibus.decoder import Decoder
+from drivers.draeger_medibus.echo import Echo
 from drivers.draeger_medibus.framing import Control, Damaged, FrameReader, Message
 from drivers.draeger_medibus.options import ALL, Options, port_options
 from drivers.draeger_medibus.session import IDENTIFY, Session
@@ -19,6 +20,7 @@ from gateway.core.protocol import DeviceProtocol, DeviceSpec
 
 VENDOR = "Dräger"
 _REALTIME = bytes(range(0x80, 0x100))
+_KIND = {True: "command", False: "response"}
 
 
 class MedibusProtocol(EventQueue):
@@ -36,27 +38,33 @@ class MedibusProtocol(EventQueue):
         """The line is up: forget everything."""
         self.events.clear()
         self._reader = FrameReader()
+        self._echo = Echo()
         self._decoder = Decoder(self._contents, self._source)
         self._foreign = False
         self._session.start(now)
 
     def receive_data(self, data: bytes, t_ns: int) -> None:
         """Take bytes of the device."""
-        if data.translate(None, _REALTIME):
-            self._session.heard()
+        is_alive = is_back = False
         for item in self._reader.feed(data):
             if isinstance(item, bytes):
                 self._curves(item, t_ns)
-            elif isinstance(item, Message):
-                self._message(item, t_ns)
-            elif isinstance(item, Control):
-                self._session.control(item.code)
+            elif isinstance(item, Message | Control) and self._echo.is_back(item):
+                is_back = True
+                what = "refusal" if isinstance(item, Control) else f"{_KIND[item.command]} 0x{item.code:02X}"
+                self.events.append(Fault("echo", what, self._source))
             else:
-                self._damaged(item)
+                is_alive = True
+                self._take(item, t_ns)
+        is_echo = is_back or self._echo.may_be(self._reader.begun)
+        if is_alive or (not is_echo and data.translate(None, _REALTIME)):
+            self._session.heard()
 
     def data_to_send(self, now: float) -> bytes:
         """Return answers to the device, data requests, and what keeps the line alive."""
-        return self._session.data_to_send(now)
+        out = self._session.data_to_send(now)
+        self._echo.wrote(out, now)
+        return out
 
     def next_wake(self) -> float | None:
         """Return when the session wants to say something."""
@@ -69,6 +77,15 @@ class MedibusProtocol(EventQueue):
     def was_sent(self, data: bytes, now: float) -> None:
         """Take what a recording says was asked: the order of the curves is in the question, not in the answer."""
         self._session.was_sent(data, now)
+        self._echo.wrote(data, now)
+
+    def _take(self, item: Message | Control | Damaged, t_ns: int) -> None:
+        if isinstance(item, Message):
+            self._message(item, t_ns)
+        elif isinstance(item, Control):
+            self._session.control(item.code)
+        else:
+            self._damaged(item)
 
     def _message(self, message: Message, t_ns: int) -> None:
         self.frames_ok += 1

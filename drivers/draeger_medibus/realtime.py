@@ -159,6 +159,7 @@ class Records:
 
     def __init__(self, choice: Choice) -> None:
         self.good = self._bad_in_a_row = 0
+        self._ours = (choice.enable, choice.disable)
         tick = min(stream.interval_us for stream in choice.streams)
         self._curves = []
         for stream in choice.streams:
@@ -173,7 +174,7 @@ class Records:
     def feed(self, data: bytes) -> list[tuple[Wave, bool] | Fault]:
         """Take realtime bytes and return full blocks and what was wrong."""
         found: list[tuple[Wave, bool] | Fault] = []
-        data = self._held + data
+        data = self._without_echo(self._held + data, found)
         records = _RECORD.findall(data)
         if records and not self.lost and not _is_sync(data[0]):
             self._bad("no sync byte", found)
@@ -183,6 +184,14 @@ class Records:
             if not self.lost:
                 self._record(record, found)
         return found
+
+    def _without_echo(self, data: bytes, found: list[tuple[Wave, bool] | Fault]) -> bytes:
+        """Take out what lets streams flow or stops them: it is no record but what we wrote, and it came back."""
+        for switch in self._ours:
+            if switch in data:
+                data = data.replace(switch, b"")
+                found.append(Fault("echo", "switch of the curves"))
+        return data
 
     @property
     def lost(self) -> bool:
