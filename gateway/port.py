@@ -99,6 +99,7 @@ class Port:
         self._compile = compile_plan
         self._clocks = clocks
         self._said: dict[str, float] = {}
+        self._told = False  # trouble was said, and not yet that it is over
         for device in devices:
             self._register(device)
 
@@ -257,12 +258,14 @@ class Port:
         if now - self._said.get(kind, -SAY_AGAIN_S) >= SAY_AGAIN_S:
             log.warning("port %s: %s", self.name, what)
             self._said[kind] = now
+            self._told = True
 
     def _recovered(self) -> None:
         refused = next((device.refused for device in self.devices if device.refused), "")
         if self.state not in ("receiving", refused):
-            if self._said:
+            if self._told:  # what was not said need not be taken back
                 log.info("port %s: receiving", self.name)
+                self._told = False
             self.state = refused or "receiving"
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from gateway.core.framing import Bad, Outside
+
 DELIMITER = b"\xba\xab"
 HEADER = struct.Struct("<2xHHH")  # sequence, length, type
 DATA_HEADER = struct.Struct("<IIHH")  # routing id, message id, sequence, length of the data
@@ -23,7 +25,6 @@ DATA, ACK, NAK = 1, 2, 3
 ROUTING = 4
 MAX_DATA = 2048  # longest payload taken: four times the longest one known, of a bilateral monitor (544)
 MAX_ANSWER = 64  # of an ACK or NAK, whose payload is not described: far more than a header needs
-NOISE_MAX = 4096  # bytes outside of frames are told at the next frame, or after so many
 
 
 class Message(NamedTuple):
@@ -34,19 +35,12 @@ class Message(NamedTuple):
     data: bytes
 
 
-class Bad(NamedTuple):
-    """A stretch of the line that is no frame, and why: a reason of FAULTS."""
-
-    reason: str
-    detail: str
-
-
 class FrameReader:
     """Cuts frames out of a stream in any split. Holds one frame at most."""
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._noise = 0
+        self._outside = Outside()
 
     def feed(self, data: bytes) -> list[Message | Bad]:
         """Return what is complete, and what is no frame. After damage the search goes on one byte further."""
@@ -55,34 +49,23 @@ class FrameReader:
         found: list[Message | Bad] = []
         at = 0
         while (begin := _find(held, at)) < len(held):
-            self._count_noise(begin - at, found)
+            self._outside.add(begin - at, found)
             at = begin
             item = _take(held, at)
             if item is None:
                 break
-            if self._noise:
-                self._tell_noise(found)
+            self._outside.tell(found)
             found.append(item)
             if isinstance(item, Bad):
-                self._noise += 1
+                self._outside.add(1, found)
                 at += 1
             else:
                 at += HEADER.size + HEADER.unpack_from(held, at)[1] + CHECKSUM_BYTES
         else:
-            self._count_noise(len(held) - at, found)
+            self._outside.add(len(held) - at, found)
             at = len(held)
         del held[:at]
         return found
-
-    def _count_noise(self, count: int, found: list[Message | Bad]) -> None:
-        self._noise += count
-        while self._noise > NOISE_MAX:  # in equal parts, so that the split of the stream makes no difference
-            found.append(Bad("noise", f"{NOISE_MAX} bytes"))
-            self._noise -= NOISE_MAX
-
-    def _tell_noise(self, found: list[Message | Bad]) -> None:
-        found.append(Bad("noise", f"{self._noise} bytes"))
-        self._noise = 0
 
 
 def checksum(data: bytes | bytearray) -> int:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from drivers.bis_vista import messages
-from drivers.bis_vista.framing import ACK, NAK, Bad, FrameReader, Message
+from drivers.bis_vista.framing import ACK, NAK, FrameReader, Message
 from drivers.bis_vista.options import Requests
 from gateway.core.errors import ConfigError, ProfileError
 from gateway.core.events import EventQueue
 from gateway.core.frame import Fault, Frame, Reading, Wave
+from gateway.core.framing import Bad
 from gateway.core.protocol import DeviceSpec
 from gateway.core.sample import Validity
 from gateway.core.settings import build

@@ -12,19 +12,12 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import xor
-from typing import NamedTuple
+
+from gateway.core.framing import Bad, Outside
 
 HEADER = b"\x85"
 ESCAPE = b"\x80"
 ESCAPED = (0x80, 0x85)  # travel as 80 and the difference
-NOISE_MAX = 4096  # bytes outside of frames are told at the next frame, or after so many
-
-
-class Bad(NamedTuple):
-    """A stretch of the line that is no frame, and why: a reason of FAULTS."""
-
-    reason: str
-    detail: str
 
 
 class FrameReader:
@@ -32,17 +25,16 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._held = b""  # a frame that is not complete, from its header on
-        self._noise = 0
+        self._outside = Outside()
 
     def feed(self, data: bytes) -> list[bytes | Bad]:
         """Return what is complete: CODE and payload of each frame with a right check byte, and what is no frame."""
         found: list[bytes | Bad] = []
         outside, *pieces = (self._held + data).split(HEADER)
         self._held = b""
-        self._count_noise(len(outside), found)
+        self._outside.add(len(outside), found)
         for piece in pieces:
-            if self._noise:
-                self._tell_noise(found)
+            self._outside.tell(found)
             if self._held:  # the piece before was not complete, and here is a new header
                 found.append(Bad("cut", f"{len(self._held)} bytes of a frame"))
                 self._held = b""
@@ -63,17 +55,7 @@ class FrameReader:
         else:
             found.append(_checked(frame[: frame[0] + 2]))
         if len(piece) > used:
-            self._count_noise(len(piece) - used, found)
-
-    def _count_noise(self, count: int, found: list[bytes | Bad]) -> None:
-        self._noise += count
-        while self._noise > NOISE_MAX:  # in equal parts, so that the split of the stream makes no difference
-            found.append(Bad("noise", f"{NOISE_MAX} bytes"))
-            self._noise -= NOISE_MAX
-
-    def _tell_noise(self, found: list[bytes | Bad]) -> None:
-        found.append(Bad("noise", f"{self._noise} bytes"))
-        self._noise = 0
+            self._outside.add(len(piece) - used, found)
 
 
 def _unescaped(piece: bytes) -> tuple[bytes | None, int]:

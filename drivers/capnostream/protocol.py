@@ -13,10 +13,11 @@ from math import inf, nan
 from typing import Any
 
 from drivers.capnostream.co2_wave import Co2Wave
-from drivers.capnostream.framing import Bad, FrameReader
+from drivers.capnostream.framing import FrameReader
 from gateway.core.errors import ConfigError
 from gateway.core.events import EventQueue
 from gateway.core.frame import Alert, Alerts, Fault, Frame, Identified, Reading
+from gateway.core.framing import Bad
 from gateway.core.protocol import DeviceSpec
 from gateway.core.sample import Flag, Validity
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from gateway.core.framing import Bad, Outside
+
 BEGIN = 0xFF
 END = 0xFE
 NAME = b"ANSAR-B "
 WAVES = 400
 HEAD = 1 + len(NAME) + WAVES
 MAX_TEXT = 600  # protocol notes; seen are 152
-NOISE_MAX = 4096  # bytes outside of messages are told at the next message, or after so many
 _TEXT = re.compile(rb"[\x20-\x7E\r]*")
 
 
@@ -29,19 +30,12 @@ class Message(NamedTuple):
     text: str
 
 
-class Bad(NamedTuple):
-    """A stretch of the line that is no message, and why: a reason of FAULTS."""
-
-    reason: str
-    detail: str
-
-
 class MessageReader:
     """Cuts messages out of a stream in any split. Holds one message at most: 1,010 bytes."""
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._noise = 0
+        self._outside = Outside()
 
     def feed(self, data: bytes) -> list[Message | Bad]:
         """Return what is complete, and what is no message. After damage the search goes on one byte further."""
@@ -50,36 +44,25 @@ class MessageReader:
         found: list[Message | Bad] = []
         at = 0
         while (begin := held.find(BEGIN, at)) >= 0:
-            self._count_noise(begin - at, found)
+            self._outside.add(begin - at, found)
             at = begin
             head = held[at + 1 : at + 1 + len(NAME)]
             if head != NAME[: len(head)]:  # a wave byte of the message before, or a head that was hit
-                self._count_noise(1, found)
+                self._outside.add(1, found)
                 at += 1
                 continue
             item, end = _take(held, at)
             if item is None:
                 break
-            self._tell_noise(found)
+            self._outside.tell(found)
             found.append(item)
-            self._noise = int(isinstance(item, Bad))
+            self._outside.add(int(isinstance(item, Bad)), found)
             at = end
         else:
-            self._count_noise(len(held) - at, found)
+            self._outside.add(len(held) - at, found)
             at = len(held)
         del held[:at]
         return found
-
-    def _count_noise(self, count: int, found: list[Message | Bad]) -> None:
-        self._noise += count
-        while self._noise > NOISE_MAX:  # in equal parts, so that the split of the stream makes no difference
-            found.append(Bad("noise", f"{NOISE_MAX} bytes"))
-            self._noise -= NOISE_MAX
-
-    def _tell_noise(self, found: list[Message | Bad]) -> None:
-        if self._noise:
-            found.append(Bad("noise", f"{self._noise} bytes"))
-            self._noise = 0
 
 
 def _take(held: bytearray, at: int) -> tuple[Message | Bad | None, int]:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from drivers.ivy_ansarb.framing import Bad, Message, MessageReader
+from drivers.ivy_ansarb.framing import Message, MessageReader
 from drivers.ivy_ansarb.text import VALUES, Line, apnea_limit, lead, lines_of, pulse_rate
 from gateway.core.errors import ConfigError
 from gateway.core.events import Listener
 from gateway.core.frame import Alert, Alerts, Fault, Frame, Reading, Wave
+from gateway.core.framing import Bad
 from gateway.core.protocol import DeviceSpec
 from gateway.core.sample import Validity
 

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from fastcrc import crc8
 
+from gateway.core.framing import Bad, Outside
+
 STX, ETX, ACK, NAK = 0x02, 0x03, 0x06, 0x15
 ENDS = (ETX, ACK, NAK)
 AROUND = 5  # bytes of a frame that are no payload
 MAX_PAYLOAD = 128  # protocol notes
-NOISE_MAX = 4096  # bytes outside of frames are told at the next frame, or after so many
 
 GENERAL, BREATHING, ECG, LIFESIGN, RR, ACCELERATION, HXM = 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26
 SUMMARY, EVENT = 0x2B, 0x2C
@@ -33,14 +34,7 @@ class Packet(NamedTuple):
     end: int
 
 
-class Bad(NamedTuple):
-    """A stretch of the line that is no frame, and why: a reason of FAULTS; "" when nothing speaks for a frame there."""
-
-    reason: str
-    detail: str
-
-
-_NO_FRAME = Bad("", "")
+_NO_FRAME = Bad("", "")  # nothing speaks for a frame there
 
 
 class FrameReader:
@@ -48,7 +42,7 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._noise = 0
+        self._outside = Outside()
 
     def feed(self, data: bytes) -> list[Packet | Bad]:
         """Return what is complete, and what is no frame. After damage the search goes on one byte further."""
@@ -57,40 +51,29 @@ class FrameReader:
         found: list[Packet | Bad] = []
         at = 0
         while (begin := held.find(STX, at)) >= 0:
-            self._count_noise(begin - at, found)
+            self._outside.add(begin - at, found)
             at = begin
             item = _take(held, at)
             if item is None:
                 later = _later(held, at)
                 if later < 0:
                     break
-                self._count_noise(later - at, found)
+                self._outside.add(later - at, found)
                 at = later
             elif isinstance(item, Packet):
-                if self._noise:
-                    self._tell_noise(found)
+                self._outside.tell(found)
                 found.append(item)
                 at += AROUND + len(item.payload)
             else:
                 if item.reason:
                     found.append(item)
-                self._count_noise(1, found)
+                self._outside.add(1, found)
                 at += 1
         else:
-            self._count_noise(len(held) - at, found)
+            self._outside.add(len(held) - at, found)
             at = len(held)
         del held[:at]
         return found
-
-    def _count_noise(self, count: int, found: list[Packet | Bad]) -> None:
-        self._noise += count
-        while self._noise > NOISE_MAX:  # in equal parts, so that the split of the stream makes no difference
-            found.append(Bad("noise", f"{NOISE_MAX} bytes"))
-            self._noise -= NOISE_MAX
-
-    def _tell_noise(self, found: list[Packet | Bad]) -> None:
-        found.append(Bad("noise", f"{self._noise} bytes"))
-        self._noise = 0
 
 
 def _take(held: bytearray, at: int) -> Packet | Bad | None:

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.zephyr import framing, packets
-from drivers.zephyr.framing import NAK, Bad, FrameReader, Packet
+from drivers.zephyr.framing import NAK, FrameReader, Packet
 from drivers.zephyr.options import Requests
 from gateway.core.errors import ConfigError, ProfileError
 from gateway.core.events import EventQueue
 from gateway.core.frame import Fault, Frame, Identified, Reading, Wave
+from gateway.core.framing import Bad
 from gateway.core.protocol import DeviceSpec
 from gateway.core.settings import build, did_you_mean
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,35 @@ class Delimited:
         if self._noise:
             found.append(Noise(self._noise))
             self._noise = 0
+
+
+class Bad(NamedTuple):
+    """A stretch of the line that is no frame, and why: a reason of the driver's faults."""
+
+    reason: str
+    detail: str
+
+
+class Outside:
+    """Bytes that belong to no frame: told as noise when the next frame comes, or in equal parts when they are many.
+
+    Equal parts, so that the split of the stream makes no difference.
+    """
+
+    MOST = 4096  # bytes of one part
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, count: int, found: MutableSequence[Any]) -> None:
+        """Count bytes; append a Bad for each full part."""
+        self._count += count
+        while self._count > self.MOST:
+            found.append(Bad("noise", f"{self.MOST} bytes"))
+            self._count -= self.MOST
+
+    def tell(self, found: MutableSequence[Any]) -> None:
+        """Append what is left, if anything is: a frame begins."""
+        if self._count:
+            found.append(Bad("noise", f"{self._count} bytes"))
+            self._count = 0

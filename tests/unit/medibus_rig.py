@@ -103,8 +103,9 @@ def converse(
     seconds: float,
     options: Mapping[str, Any] | None = None,
     scene: Scene = Scene(),  # noqa: B008  # frozen
+    echo: bool = False,
 ) -> tuple[list[Event], Wire]:
-    """Let driver and simulator speak."""
+    """Let driver and simulator speak. echo: the line gives back what the driver writes, before the device answers."""
     spec = DeviceSpec(0, profile(name))
     source, device = DRIVER.protocol([spec], options or {}), DRIVER.simulator([spec], {}, scene)
     events: list[Event] = []
@@ -116,6 +117,8 @@ def converse(
         if out:
             wire.append((now, ">", out))
             device.receive_data(out, now)
+        if echo and out:
+            source.receive_data(out, T0 + round(now * 1e9))
         said = device.data_to_send(now)
         if said:
             wire.append((now, "<", said))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from math import isnan
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from drivers.bbraun_bcc.framing import ACK, escaped, request, usable
 from drivers.bbraun_bcc.options import FAULTS
 from drivers.bbraun_bcc.protocol import MAX_ANSWER, BccProtocol
 from gateway.core.errors import ConfigError
-from gateway.core.frame import Identified
-from gateway.core.protocol import DeviceSpec
+from gateway.core.frame import Fault, Identified
+from gateway.core.protocol import DeviceSpec, Simulator
 from gateway.core.scene import Scene
 from gateway.core.transmit import Gate
 from tests.unit import pump_rig as rig
@@ -174,6 +175,72 @@ def test_a_recording_says_what_was_asked() -> None:
     assert rig.reasons(rig.drain(protocol)) == ["quadruple"]
 
 
+# ---- a line that gives back what is written
+
+
+class Echoing:
+    """The station behind an adapter with a local echo: what is written comes before what it answers."""
+
+    def __init__(self, station: Simulator | None) -> None:
+        self._station = station
+        self._back = b""
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        self._back += data
+        if self._station:
+            self._station.receive_data(data, now)
+
+    def data_to_send(self, now: float) -> bytes:
+        back, self._back = self._back, b""
+        return back + (self._station.data_to_send(now) if self._station else b"")
+
+    def next_wake(self) -> float | None:
+        return self._station.next_wake() if self._station else None
+
+
+@pytest.mark.parametrize("options", [{}, RAW, {"changes_only": True}])
+def test_with_an_echo_the_same_frames_come(options: dict[str, bool]) -> None:
+    clean, echoing = (rig.line(NAME, PROFILE, options) for _ in range(2))
+    echoing.simulator = Echoing(echoing.simulator)
+    clean.run(30.0)
+    echoing.run(30.0)
+    assert [event for event in echoing.events if not isinstance(event[1], Fault)] == [
+        event for event in clean.events if not isinstance(event[1], Fault)
+    ]
+    assert echoing.sent == clean.sent
+    assert echoing.faults == clean.faults + Counter(echo=len(echoing.sent))
+
+
+@pytest.mark.parametrize("options", [{}, RAW, {"changes_only": True}])
+def test_an_echo_alone_is_silence(options: dict[str, bool]) -> None:
+    """Nothing of it is a value, a list of alarms or a station: it is asked as often as when nothing comes at all."""
+    line, silent = (rig.line(NAME, PROFILE, options) for _ in range(2))
+    line.simulator = Echoing(None)
+    silent.deaf = True
+    line.run(60.0)
+    silent.run(60.0)
+    assert all(isinstance(event, Fault) for _, event in line.events)
+    assert line.protocol.frames_ok == 0
+    assert line.sent == silent.sent
+    assert line.faults == silent.faults + Counter(echo=len(line.sent))
+
+
+def test_an_echo_in_single_bytes_and_inside_an_answer() -> None:
+    """It comes between two blocks of one answer, too, and does not take the answer with it."""
+    line = rig.line(NAME, PROFILE, RAW)
+    line.turn()
+    first, rest = whole("1234,50111,INRT,5.0\x1e1234,50111,INVI,12", last=False), whole(".34")
+    found = [event for byte in ALIVE + first + ALIVE + rest for event in line.feed(bytes([byte]))]
+    assert rig.reasons(found) == ["echo", "echo"]
+    assert rig.usable_numbers(PROFILE, found) == {"1.1.2.2": [5.0], "1.1.2.4": [12.34]}
+
+
+def test_an_acknowledgement_that_was_not_written_is_noise() -> None:
+    line = rig.line(NAME, PROFILE, RAW)
+    line.turn()
+    assert rig.reasons(line.feed(ACK + REPLY)) == ["noise"]
+
+
 # ---- faults
 
 
@@ -189,6 +256,7 @@ def test_a_recording_says_what_was_asked() -> None:
         (block("50111,INRT,x"), "value"),
         (block("50111,INDORT,1"), "unit"),
         (block("50100,GNERR,17"), "error"),
+        (ALIVE, "echo"),
         (REPLY + block("1,50111,INRT,1"), "restarted"),
         (REPLY + block("50111,INRT,1"), "withdrawn"),
         (block("5011O,INRT,1"), "position"),

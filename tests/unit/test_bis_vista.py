@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from drivers.bis_vista import messages
-from drivers.bis_vista.framing import NOISE_MAX, Bad, FrameReader, checksum
+from drivers.bis_vista.framing import FrameReader, checksum
 from drivers.bis_vista.options import FAULTS, Requests
 from drivers.bis_vista.protocol import (
     MAX_NUMBERS,
@@ -23,6 +23,7 @@ from drivers.bis_vista.protocol import (
 from drivers.bis_vista.simulator import frame, message
 from gateway.core.errors import ConfigError, ProfileError
 from gateway.core.frame import Event
+from gateway.core.framing import Bad, Outside
 from gateway.core.profile import Profile, parse_profile
 from gateway.core.protocol import DeviceSpec
 from gateway.core.sample import Validity
@@ -168,7 +169,7 @@ def test_any_split_gives_the_same_events() -> None:
 
 def test_a_line_of_noise_is_told_while_it_goes_on() -> None:
     reader = FrameReader()
-    assert [item for _ in range(50) for item in reader.feed(bytes(100))] == [Bad("noise", f"{NOISE_MAX} bytes")]
+    assert [item for _ in range(50) for item in reader.feed(bytes(100))] == [Bad("noise", f"{Outside.MOST} bytes")]
 
 
 # ---- variables

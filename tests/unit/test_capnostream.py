@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from drivers.capnostream.framing import NOISE_MAX, Bad, FrameReader
+from drivers.capnostream.framing import FrameReader
 from drivers.capnostream.options import FAULTS
 from drivers.capnostream.protocol import (
     DISABLE,
@@ -24,6 +24,7 @@ from drivers.capnostream.protocol import (
 from drivers.capnostream.simulator import frame
 from gateway.core.errors import ConfigError
 from gateway.core.frame import Alert, Event, Fault, Frame, Identified, Reading
+from gateway.core.framing import Bad, Outside
 from gateway.core.protocol import DeviceSpec
 from gateway.core.sample import Flag, Validity
 from gateway.core.scene import Scene
@@ -154,7 +155,7 @@ def test_noise_behind_a_frame_does_not_cost_the_frame() -> None:
 
 def test_a_line_of_noise_is_told_while_it_goes_on() -> None:
     reader = FrameReader()
-    assert [item for _ in range(50) for item in reader.feed(bytes(100))] == [Bad("noise", f"{NOISE_MAX} bytes")]
+    assert [item for _ in range(50) for item in reader.feed(bytes(100))] == [Bad("noise", f"{Outside.MOST} bytes")]
 
 
 # ---- numerics

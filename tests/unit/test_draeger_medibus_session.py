@@ -301,9 +301,8 @@ def test_every_fault_is_provoked() -> None:
 
     note(told(protocol(), b"noise" + response(0x30)))
     note(told(protocol(), b"\x01$EB\x00"))
-    source = protocol()
-    answered(source)
-    note(told(source, command(0x24) + response(0x52, EVITA_IS)))
+    source, now = polling()
+    note(told(source, command(0x2A)))
     note(told(protocol(), b"\x01" + b" " * 4000))
     note(told(protocol(), b"\x01$00\r"))
     note(told(protocol(), response(0x24, b"E")))

@@ -209,6 +209,15 @@ def test_a_fault_of_the_line_is_one_line_for_the_person(caplog: pytest.LogCaptur
     assert rig.port.counters.faults == {"silence": 3}
 
 
+def test_a_fault_that_comes_with_every_value_is_said_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Found with an echoing line: after each fault each good frame was said."""
+    with caplog.at_level(logging.INFO, "mdi.port"):
+        Rig(*([(n, b"?a")] for n in range(4))).run()
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("silence" in line for line in said) == 1
+    assert sum("receiving" in line for line in said) == 1
+
+
 def test_the_firmware_that_the_device_says_gives_the_plan() -> None:
     rig = Rig([(1, b"a1b")])
     rig.run()

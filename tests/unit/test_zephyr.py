@@ -13,7 +13,7 @@ import pytest
 from fastcrc import crc8
 
 from drivers.zephyr import packets
-from drivers.zephyr.framing import LENGTHS, NOISE_MAX, Bad, FrameReader, Packet
+from drivers.zephyr.framing import LENGTHS, FrameReader, Packet
 from drivers.zephyr.options import FAULTS
 from drivers.zephyr.protocol import (
     GENERAL_ON,
@@ -26,6 +26,7 @@ from drivers.zephyr.protocol import (
 from drivers.zephyr.simulator import packed, sealed
 from gateway.core.errors import ConfigError, ProfileError
 from gateway.core.frame import Event, Fault, Frame, Identified, Reading
+from gateway.core.framing import Bad, Outside
 from gateway.core.profile import Profile, parse_profile
 from gateway.core.protocol import DeviceSpec
 from gateway.core.sample import IS_USABLE, Validity
@@ -198,7 +199,7 @@ def test_any_split_gives_the_same_events() -> None:
 
 def test_a_line_of_noise_is_told_while_it_goes_on() -> None:
     reader = FrameReader()
-    assert [item for _ in range(50) for item in reader.feed(bytes(100))] == [Bad("noise", f"{NOISE_MAX} bytes")]
+    assert [item for _ in range(50) for item in reader.feed(bytes(100))] == [Bad("noise", f"{Outside.MOST} bytes")]
 
 
 # ---- numbers
