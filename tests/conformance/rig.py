@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 
 from gateway import registry
 from gateway.core.frame import Event, Frame, NeedData
@@ -86,6 +87,7 @@ def talk(
     device = driver_of(profile).simulator([DeviceSpec(0, profile)], {}, scene)
     done = Talk()
     under_way: list[tuple[float, int, bytes]] = []
+    order = count()  # what arrives at one time arrives in order
     pieces = 0
     now = begin
     if used is None:
@@ -99,7 +101,7 @@ def talk(
         if data:
             done.log.append((now, True, data))
             for delay, piece in line(pieces, data):
-                heapq.heappush(under_way, (now + delay, len(done.log), piece))
+                heapq.heappush(under_way, (now + delay, next(order), piece))
             pieces += 1
         while under_way and under_way[0][0] <= now:
             _, _, piece = heapq.heappop(under_way)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 from functools import cache
+from itertools import pairwise
 
 import pytest
 
@@ -163,3 +164,17 @@ def test_its_own_echo_is_no_value(profile: Profile) -> None:
         wake = protocol.next_wake()
         now = max(now + 0.01, ECHO_S if wake is None else wake)
     assert not [event for event in events if isinstance(event, Frame | Identified)]
+
+
+@each_profile
+def test_random_splits_give_the_same(profile: Profile) -> None:
+    """What one read brings ends anywhere: in the middle of a number, of a checksum, of an escape."""
+    unit, rng = unit_of(profile), random.Random(9)
+
+    def line(_n: int, data: bytes) -> Delivery:
+        cuts = sorted({0, len(data), *(rng.randrange(0, len(data) + 1, unit) for _ in range(rng.randrange(6)))})
+        return [(0.0, data[a:b]) for a, b in pairwise(cuts)]
+
+    split = talk(profile, try_s(profile.id), scene=STILL, line=line)
+    assert facts(profile, split.events) == facts(profile, good(profile.id).events)
+    assert split.said == good(profile.id).said

@@ -41,7 +41,7 @@ def test_frames_of_the_notes(arbitration_id: int, data: str, name: str, value: f
 
 
 @pytest.mark.parametrize(("firmware", "litres"), [("0", 0.44921875), ("2690", 460 / 4095)])
-def test_blood_flow_is_scaled_as_the_header_revision_says(firmware: str, litres: float) -> None:
+def test_error_6_blood_flow_is_scaled_as_the_header_revision_says(firmware: str, litres: float) -> None:
     """The logged frame 100C0000 8 2E 00 00 00 01 00 00 00 was shown as 0,44921875 L/min by the older header."""
     block, plan = decoded(firmware, message(0x100C0000, "2E00000001000000"))
     assert block["value"] == pytest.approx([litres], rel=1e-9)
