@@ -44,7 +44,7 @@ def rates(descriptor: int) -> set[float | None]:
     wanted = next(m.index for m in plan.metrics if m.ref_id == "MDC_PULS_OXIM_PULS_RATE")
     protocol.start(0.0)
     found: list[float | None] = []
-    while len(found) < 4:
+    while len(found) < 12:  # an alert of the scene may take a value away for two seconds
         assert select.select([descriptor], [], [], 20)[0]
         protocol.receive_data(os.read(descriptor, 4096), 0)
         for event in drained(protocol):
@@ -57,7 +57,7 @@ def rates(descriptor: int) -> set[float | None]:
 
 def test_a_held_value(tmp_path: Path) -> None:
     with simulated(tmp_path / "line", "--set", "MDC_PULS_OXIM_PULS_RATE=131") as line:
-        assert rates(line) == {131.0}
+        assert rates(line) - {None} == {131.0}
 
 
 def test_a_probe_that_is_off(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_recorded_day(tmp_path: Path) -> None:
     day = tmp_path / "day.csv"
     day.write_text("min,HR\n0,66\n60,70\n", encoding="utf-8")
     with simulated(tmp_path / "line", "--csv", str(day), "--name", "HR=MDC_PULS_OXIM_PULS_RATE") as line:
-        assert rates(line) == {66.0}
+        assert rates(line) - {None} == {66.0}
 
 
 @pytest.mark.parametrize(

@@ -91,14 +91,14 @@ def test_vectors_of_the_protocol_notes() -> None:
 
 
 @pytest.mark.parametrize("rate", [127, 128, 142, 200, 254])
-def test_cms50_readers_mask_the_rate_with_0x7f(rate: int) -> None:
+def test_error_2_cms50_readers_mask_the_rate_with_0x7f(rate: int) -> None:
     """Bit 7 of the rate is in `high`, or in byte 2: 142 must not become 14. Error 2 of public sources in the notes."""
     assert told(read(V7, v7(rate=rate) * 3)) == [float(rate)]
     assert told(read(OLD, old(rate=rate) * 3)) == [float(rate)]
     assert told(read(V7, NOTES_V7_142 * 3)) == [142.0]
 
 
-def test_timegrid_names_d2_bit_4_pi_valid_though_1_means_invalid() -> None:
+def test_error_2_timegrid_names_d2_bit_4_pi_valid_though_1_means_invalid() -> None:
     """Error 2 of public sources in the notes, second half."""
     assert last(read(V7, v7(d2=0x07) * 3))["PI"].value == 421.0
     assert last(read(V7, v7(d2=0x17) * 3))["PI"].validity == Validity.NA

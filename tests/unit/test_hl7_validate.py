@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import hl7_validate
+from gateway import hl7_validate, registry
 from gateway.core.errors import ConfigError
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
-from gateway.core.profile import parse_profile
+from gateway.core.profile import Profile
 from gateway.hl7_validate import validate, validate_encoder
 from tests.unit.hl7_rig import GOLDEN, SENDER, encoder_of, er7_of, plan_of
 
-PROFILES = Path(__file__).resolve().parents[2] / "firmware_profiles"
 GOOD = (GOLDEN / "vitals" / "expected.er7").read_text(encoding="utf-8")
 
 
@@ -76,11 +75,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         validate_encoder(plan, encoder_of(plan), tmp_path / "state" / "validated")
 
 
-@pytest.mark.parametrize("path", sorted(PROFILES.rglob("*.toml")), ids=lambda path: path.stem)
-def test_every_packaged_profile(path: Path, tmp_path: Path) -> None:
-    files = {other.name: other.read_text(encoding="utf-8") for other in path.parent.glob("*.dbc")}
-    text = path.read_text(encoding="utf-8")
-    plan = Plan(parse_profile(text, f"{path.parent.name}/{path.stem}", str(path), files), "", nomenclature())
+@pytest.mark.parametrize("profile", registry.Profiles(), ids=lambda profile: profile.id)
+def test_every_packaged_profile(profile: Profile, tmp_path: Path) -> None:
+    plan = Plan(profile, "", nomenclature())
     validate_encoder(plan, encoder_of(plan), tmp_path)
     kinds = {metric.kind for metric in plan.metrics}
     assert len(list(tmp_path.iterdir())) == (1 if kinds & {"numeric", "enumeration"} else 0)

@@ -60,7 +60,7 @@ def test_computed_frames_of_the_protocol_notes(profile_id: str, given: str) -> N
 
 
 @pytest.mark.parametrize("rate", [127, 128, 150, 255, 256, 384, 510])
-def test_openice_shifts_the_msb_of_the_rate_by_8_instead_of_7(rate: int) -> None:
+def test_error_1_openice_shifts_the_msb_of_the_rate_by_8_instead_of_7(rate: int) -> None:
     """Seven bits of each byte count: 150 must not become 278. Error 1 of public sources in the protocol notes."""
     for first, name in ((1, "HR"), (14, "E-HR"), (20, "HR-D"), (22, "E-HR-D")):
         events = read(DF2, packet({first: rate >> 7, first + 1: rate & 0x7F}), made=everything())
