@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         validate_encoder(plan, encoder_of(plan), tmp_path / "state" / "validated")
 
 
-@pytest.mark.parametrize("profile", registry.Profiles(), ids=lambda profile: profile.id)
+@pytest.mark.parametrize("profile", list(registry.Profiles()), ids=lambda profile: profile.id)
 def test_every_packaged_profile(profile: Profile, tmp_path: Path) -> None:
     plan = Plan(profile, "", nomenclature())
     validate_encoder(plan, encoder_of(plan), tmp_path)
