@@ -25,7 +25,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -67,15 +67,20 @@ class Part:
     bits: int
     kind: str  # "signed", "unsigned" or "real"
 
+    mask: int = field(init=False, repr=False)
+    sign: int = field(init=False, repr=False)  # the bit that says "negative", 0 when no number can be
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", (1 << self.bits) - 1)
+        object.__setattr__(self, "sign", 1 << self.bits - 1 if self.kind == "signed" else 0)
+
     def value(self, word: int) -> float:
         """Return the number in a frame that was read as one little-endian integer."""
-        raw = word >> self.shift & (1 << self.bits) - 1
+        raw = word >> self.shift & self.mask
         if self.kind == "real":
             number: float = struct.unpack("<f" if self.bits == 32 else "<d", raw.to_bytes(self.bits // 8, "little"))[0]
             return number if math.isfinite(number) else math.nan
-        if self.kind == "signed" and raw >> self.bits - 1:
-            return float(raw - (1 << self.bits))
-        return float(raw)
+        return float(raw - self.mask - 1 if raw & self.sign else raw)
 
 
 @dataclass(frozen=True, slots=True)

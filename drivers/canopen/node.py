@@ -30,7 +30,7 @@ GUARD_TOGGLE = 0x80  # bit 7 toggles when node guarding is used in place of the 
 COMMANDS = {0x02: STOPPED, 0x80: PRE_OPERATIONAL, 0x81: BOOT_UP, 0x82: BOOT_UP}  # NMT commands and where they lead
 START = 0x01
 CONSUMER = 2.0  # consumer time as a multiple of the producer's: notes, 1.5 to 2
-AGAIN_NS = 5_000_000_000  # the list of errors is a sign of life too: told again so often, on a heartbeat
+AGAIN_NS = 5_000_000_000  # state and errors that have not changed are told again so often, on a heartbeat
 MAX_ERRORS = 64  # errors of one node that are active at once
 CLASSES = {  # error classes of EMCY codes, by their first hexadecimal digits; notes: "EMCY classes"
     "10": "generic",
@@ -68,6 +68,7 @@ class Node:
         self._errors: dict[str, Alert] = {}  # oldest first
         self._errors_known = False
         self._alerts_ns = 0
+        self._state_ns = 0
         self._heard = False
         self._heard_at = now
         self._heard_ns = 0
@@ -92,8 +93,10 @@ class Node:
         if state == BOOT_UP:
             self._errors.clear()  # its errors are forgotten; what persists it reports again
             self._errors_known = True
+        changed = state != self._state
         self._enter(state, t_ns)
-        if self._tells_state:
+        if self._tells_state and (changed or t_ns - self._state_ns >= AGAIN_NS):
+            self._state_ns = t_ns
             self._say(Frame("nmt", [Reading("state", 0, 0, float(state))], t_ns, self.source))
         if self._errors_known and (state == BOOT_UP or t_ns - self._alerts_ns >= AGAIN_NS):
             self._say_alerts(t_ns)

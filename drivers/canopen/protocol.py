@@ -188,6 +188,13 @@ class CanOpen(EventQueue):
                 asking.was_sent(payload[: min(length, MAX_DATA)])
 
     def _read(self, can_id: int, length: int, payload: bytes, t_ns: int) -> None:
+        taker = self._dispatch.get(can_id)  # by far the most frames: of our nodes, without any flag in their id
+        if taker is not None and length <= MAX_DATA:
+            self.frames_ok += taker(payload[:length], t_ns)
+        else:
+            self._read_other(can_id, length, payload, t_ns)
+
+    def _read_other(self, can_id: int, length: int, payload: bytes, t_ns: int) -> None:
         if can_id & ERROR:
             classes = [name for bit, name in ERROR_CLASSES if can_id & bit]
             self.events.append(Fault("error_frame", ", ".join(classes) or "class not stated", bad_frame=True))
@@ -201,8 +208,6 @@ class CanOpen(EventQueue):
         elif can_id == NMT:
             self.frames_ok += 1
             self._command(data, t_ns)
-        elif (taker := self._dispatch.get(can_id)) is not None:
-            self.frames_ok += taker(data, t_ns)
         else:
             self.frames_ok += 1
             self._unknown_id(can_id)
