@@ -111,7 +111,7 @@ class _TracedDecoder(Decoder):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Recorded:
     """What a device was recorded with: options of its port and of itself, its firmware as configured."""
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -119,15 +119,15 @@ class Settings:
     firmware: str = ""
 
 
-def recorded_settings(path: Path, profile_id: str) -> Settings:
+def recorded_settings(path: Path, profile_id: str) -> Recorded:
     """Return what a recording says of the device with this profile; nothing for any other file."""
     try:
         header = read_recording(path).header
     except ConfigError:  # no recording: whoever reads it next says what is wrong with it, if anything is
-        return Settings()
+        return Recorded()
     devices = zip(header.profiles, json.loads(header.devices), strict=False)
     mine: dict[str, Any] = next((device for (name, _), device in devices if name == profile_id), {})
-    return Settings(json.loads(header.options), mine.get("options", {}), mine.get("firmware", ""))
+    return Recorded(json.loads(header.options), mine.get("options", {}), mine.get("firmware", ""))
 
 
 class Trace:

@@ -147,7 +147,7 @@ class Forward:
 
         watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
         values, waves, alerts = Router(routed("values")), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
-        of_values = Encoder(plan, *said, zone, name.serial)
+        of_values = encoder(config, number, plan, name.serial)
         of_waves = WaveEncoder(plan, *said, zone, note)
         of_alerts = AlertEncoder(plan, *said, zone, note, watchdog_s or WATCHDOG_S)
         most = config.forward.rows_per_message
@@ -215,9 +215,9 @@ def identity(config: Config, number: int) -> DeviceIdentity:
     )
 
 
-def encoder(config: Config, number: int, plan: Plan) -> Encoder:
+def encoder(config: Config, number: int, plan: Plan, serial: str = "") -> Encoder:
     """Return the encoder of the values of one device."""
-    return Encoder(plan, sender(config), identity(config, number), ZoneInfo(config.gateway.timezone))
+    return Encoder(plan, sender(config), identity(config, number), ZoneInfo(config.gateway.timezone), serial)
 
 
 def _say_recovery(report: RecoveryReport) -> None:

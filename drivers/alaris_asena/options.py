@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from gateway.core.settings import Settings, setting
+from gateway.core.settings import Settings, described, setting
 
 FAULTS = {
     "noise": "Bytes outside of frames: check baud rate, cable and shield.",
@@ -27,4 +27,4 @@ class Options(Settings):
     )
 
 
-OPTIONS = {f.name: (type(f.default), f.default, str(f.metadata["doc"])) for f in fields(Options)}
+OPTIONS = described(Options)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from drivers.ascii_line.options import FAULTS, Scenario
 from drivers.ascii_line.protocol import protocol
 from drivers.ascii_line.simulator import simulator
 from gateway.core.protocol import Driver
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="ascii_line",
@@ -18,4 +17,4 @@ DRIVER = Driver(
     faults=FAULTS,
     undetected_flips=0.4,  # a line of digits without a checksum: 3 of the 8 bits of a digit make another; see README.md
 )
-SCENARIO = {f.name: (type(f.default), f.default, str(f.metadata["doc"])) for f in fields(Scenario)}
+SCENARIO = described(Scenario)

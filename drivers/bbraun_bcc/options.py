@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from gateway.core.settings import Settings, setting
+from gateway.core.settings import Settings, described, setting
 
 FAULTS = {
     "noise": "Bytes outside of blocks: check baud rate, cable and shield.",
@@ -52,9 +52,4 @@ class PillarOptions(Settings):
     pillar: int = field(default=1, metadata=setting("pillar of the station: the second digit of 501xy", low=1, high=3))
 
 
-def _described(kind: type[Settings]) -> dict[str, tuple[type, object, str]]:
-    described = fields(kind)  # type: ignore[arg-type]  # subclasses of Settings are dataclasses
-    return {f.name: (type(f.default), f.default, str(f.metadata["doc"])) for f in described}
-
-
-OPTIONS, DEVICE_OPTIONS = _described(Options), _described(PillarOptions)
+OPTIONS, DEVICE_OPTIONS = described(Options), described(PillarOptions)

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from drivers.canopen.protocol import FAULTS, BusOptions, CanOpen, NodeOptions
 from drivers.canopen.simulator import CanOpenSimulator
 from gateway.core.protocol import Driver
-from gateway.core.settings import Settings
-
-
-def _options(kind: type[Settings]) -> dict[str, tuple[type, object, str]]:
-    """Return name -> (type, default, sentence) of a settings class, all of whose fields have defaults."""
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # subclasses of Settings are dataclasses
-    return {f.name: (type(f.default), f.default, str(f.metadata["doc"])) for f in fields}
-
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="canopen",
@@ -23,8 +14,8 @@ DRIVER = Driver(
     links=("can", "can_active"),
     frames=("object", "nmt", "emcy"),
     faults=FAULTS,
-    options=_options(BusOptions),
-    device_options=_options(NodeOptions),
+    options=described(BusOptions),
+    device_options=described(NodeOptions),
 )
 
 __all__ = ["DRIVER", "CanOpen", "CanOpenSimulator"]

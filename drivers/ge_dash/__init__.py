@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from drivers.ge_dash.options import FAULTS, Options
 from drivers.ge_dash.protocol import protocol
 from drivers.ge_dash.simulator import simulator
 from gateway.core.protocol import Driver
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="ge_dash",
@@ -16,6 +15,6 @@ DRIVER = Driver(
     links=("serial", "tcp", "replay", "loopback"),
     frames=("parameter", "alarm"),
     faults=FAULTS,
-    options={field.name: (float, field.default, str(field.metadata["doc"])) for field in fields(Options)},
+    options=described(Options),
     undetected_flips=0.2,  # no checksum: measured 0.08, most bytes of an answer are zeros that mean nothing
 )

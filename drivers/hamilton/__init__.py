@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from drivers.hamilton.options import FAULTS, Options
 from drivers.hamilton.protocol import protocol
 from drivers.hamilton.simulator import simulator
 from gateway.core.protocol import Driver
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="hamilton",
@@ -16,6 +15,6 @@ DRIVER = Driver(
     links=("serial", "tcp", "replay", "loopback"),
     frames=("parameter",),
     faults=FAULTS,
-    options={f.name: (float, f.default, str(f.metadata["doc"])) for f in fields(Options)},
+    options=described(Options),
     undetected_flips=0.2,  # no checksum: 0.12 of an answer (README, what protects a value)
 )

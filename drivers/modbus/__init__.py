@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from drivers.modbus.options import FAULTS, LineOptions, UnitOptions
 from drivers.modbus.protocol import ModbusProtocol
 from drivers.modbus.simulator import simulator
 from gateway.core.protocol import Driver
-from gateway.core.settings import Settings
-
-
-def _options(kind: type[Settings]) -> dict[str, tuple[type, object, str]]:
-    """Return name -> (type, default, sentence) of a settings class, all of whose fields have defaults."""
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # subclasses of Settings are dataclasses
-    return {f.name: (type(f.default), f.default, str(f.metadata["doc"])) for f in fields}
-
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="modbus",
@@ -24,6 +15,6 @@ DRIVER = Driver(
     links=("serial", "tcp"),
     frames=("*",),  # the blocks of the profile
     faults=FAULTS,
-    options=_options(LineOptions),
-    device_options=_options(UnitOptions),
+    options=described(LineOptions),
+    device_options=described(UnitOptions),
 )

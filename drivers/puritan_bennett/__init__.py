@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from drivers.puritan_bennett.options import FAULTS, Options
 from drivers.puritan_bennett.protocol import protocol
 from drivers.puritan_bennett.simulator import simulator
 from gateway.core.protocol import Driver
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="puritan_bennett",
@@ -16,6 +15,6 @@ DRIVER = Driver(
     links=("serial", "tcp", "replay", "loopback"),
     frames=("report", "alert", "wave", "breath"),
     faults=FAULTS,
-    options={f.name: (float, f.default, str(f.metadata["doc"])) for f in fields(Options)},
+    options=described(Options),
     undetected_flips=0.3,  # no checksum: 0.06 of a report, 0.21 of a waveform (README, what protects a value)
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from drivers.servo_cie.options import FAULTS, Options
 from drivers.servo_cie.protocol import protocol
 from drivers.servo_cie.simulator import simulator
 from gateway.core.protocol import Driver
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="servo_cie",
@@ -16,5 +15,5 @@ DRIVER = Driver(
     links=("serial", "tcp", "replay", "loopback"),
     frames=("settings", "breath"),
     faults=FAULTS,
-    options={f.name: (float, f.default, str(f.metadata["doc"])) for f in fields(Options)},
+    options=described(Options),
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from drivers.ward_scales.options import FAULTS, Options
 from drivers.ward_scales.protocol import KIND, protocol
 from drivers.ward_scales.simulator import simulator
 from gateway.core.protocol import Driver
+from gateway.core.settings import described
 
 DRIVER = Driver(
     name="ward_scales",
@@ -16,6 +15,6 @@ DRIVER = Driver(
     links=("serial", "tcp"),
     frames=(KIND,),
     faults=FAULTS,
-    options={f.name: (type(f.default), f.default, str(f.metadata["doc"])) for f in fields(Options)},
+    options=described(Options),
     undetected_flips=0.2,
 )

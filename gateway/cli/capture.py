@@ -21,6 +21,7 @@ from gateway.core.ring import RingWriter, buffer_size, format_buffer
 from gateway.decode import Decoder, Statistics, decode_file, find_profile, sample_json
 from gateway.links.recorder import RecordingLink
 from gateway.port import guarded
+from gateway.profile_trace import recorded_settings
 from gateway.record import SUFFIX, Header, RecordingWriter, read_recording, utc_text
 from gateway.service import CLOCKS, make_link, make_port
 
@@ -100,13 +101,13 @@ def _decoder(
     profiles = registry.Profiles()
     found = find_profile(profile or _recorded_profile(file), profiles)
     driver = registry.driver(found.driver)
-    recorded, device = _recorded_options(file, found.id)
+    recorded = recorded_settings(file, found.id)
     return Decoder(
         found,
         profiles,
-        recorded | driver_options(option, driver.options),
-        device["options"] | driver_options(device_option, driver.device_options),
-        firmware or device["firmware"],
+        {**recorded.options, **driver_options(option, driver.options)},
+        {**recorded.device_options, **driver_options(device_option, driver.device_options)},
+        firmware or recorded.firmware,
     )
 
 
@@ -118,18 +119,6 @@ def _say_what_was_bad(file: Path, decoder: Decoder, quiet: bool) -> None:
         known = ", ".join(registry.driver(decoder.profile.driver).options) or "none"
         hint = f"is it a device of {decoder.profile.id}? driver options (-o): {known}"
         err.print(f"{file}: no good frame in it → {hint}", markup=False, highlight=False)
-
-
-def _recorded_options(file: Path, profile: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of port and device that a recording was made with; empty for any other file."""
-    nothing: dict[str, Any] = {"firmware": "", "options": {}}
-    try:
-        header = read_recording(file).header
-    except ConfigError:  # no recording: whoever reads it next says what is wrong with it, if anything is
-        return {}, nothing
-    devices = json.loads(header.devices)
-    mine = [device for (name, _), device in zip(header.profiles, devices, strict=False) if name == profile]
-    return json.loads(header.options), nothing | (mine[0] if mine else {})
 
 
 def _recorded_profile(file: Path) -> str:

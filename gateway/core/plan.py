@@ -63,7 +63,6 @@ class Plan:
         self.firmware = firmware
         self.model = f"{profile.vendor} {profile.model}"
         self.experimental = profile.experimental
-        self._doubted = bool(profile.experimental)
         self.metrics = resolve(specs, nomenclature)
         self.rows = device_rows(profile, channels, nomenclature)
         self.digest = digest(profile, channels, self.metrics)
@@ -215,11 +214,11 @@ class Plan:
         value = convert.one(raw)
         if validity in USABLE:
             validity = Validity.OFLW if value > target.high else Validity.UFLW if value < target.low else validity
-        return value, (Validity.QST if self._doubted and validity <= Validity.VLDATED else validity)
+        return value, (Validity.QST if self.experimental and validity <= Validity.VLDATED else validity)
 
     def _trust(self, validity: int) -> int:
         """Nothing of an experimental profile is valid: what would be is questionable."""
-        return Validity.QST if self._doubted and validity <= Validity.VLDATED else validity
+        return Validity.QST if self.experimental and validity <= Validity.VLDATED else validity
 
     def _state(
         self, enum: dict[int | str, int], invalid: frozenset[float], raw: float | str, validity: int
@@ -230,7 +229,7 @@ class Plan:
         index = enum.get(raw if isinstance(raw, str) else int(raw))
         if index is None:
             return math.nan, Validity.INV
-        return float(index), (Validity.QST if self._doubted and validity <= Validity.VLDATED else validity)
+        return float(index), (Validity.QST if self.experimental and validity <= Validity.VLDATED else validity)
 
     def _wave(self, frame: Frame, wave: Wave, source: int) -> Block:
         table = self._objects.get(frame.kind, {})

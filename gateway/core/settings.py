@@ -53,6 +53,15 @@ class Settings:
                 raise ConfigError(f"{field.name} = {value!r}: {fault}", hint=str(field.metadata.get("doc", "")))
 
 
+def described(kind: type[Settings]) -> dict[str, tuple[type, Any, str]]:
+    """Return name -> (type, default, sentence) of a settings class, all of whose fields have defaults.
+
+    The form in which a driver tells its options (gateway.core.protocol.Driver).
+    """
+    known = dataclasses.fields(kind)  # type: ignore[arg-type]  # subclasses are dataclasses
+    return {field.name: (type(field.default), field.default, str(field.metadata["doc"])) for field in known}
+
+
 def build(kind: type[S], table: Mapping[str, Any], where: Callable[..., str], ignore: Iterable[str] = ()) -> S:
     """Make settings of `kind` from a TOML table.
 
