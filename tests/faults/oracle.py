@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -177,7 +178,7 @@ def _judge_device(
     device.committed = len(there)
     device.twice = sum(count - 1 for count in there.values())
     first = list(dict.fromkeys(numbers))
-    device.out_of_order = sum(b < a for a, b in zip(first, first[1:], strict=False))
+    device.out_of_order = sum(b < a for a, b in pairwise(first))
     device.rejected = len(rejected - there.keys())
     absent = [n for n in said if n not in there and n not in rejected]
     windows = away_windows(events, sorted(said[n] for n in there), max(said.values(), default=0))
@@ -187,7 +188,7 @@ def _judge_device(
     device.declared = min(declared, len(outside))
     device.missing = len(outside) - device.declared
     times = sorted(said[n] for n in there)
-    device.longest_gap_s = max((b - a for a, b in zip(times, times[1:], strict=False)), default=0) / 1e9
+    device.longest_gap_s = max((b - a for a, b in pairwise(times)), default=0) / 1e9
     device.longest_away_s = max((end - begin for begin, _, end in windows[1:] if end > begin), default=0) / 1e9
     device.back_s = [(end - back) / 1e9 for _, back, end in windows[1:] if end > back]
     return device

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
-import resource
 import signal
 import subprocess
 import time
@@ -15,8 +14,7 @@ from pathlib import Path
 from tests.parts.wait import wait_until
 
 START_S = 60.0  # a start takes a second; on a machine that does much else it may take very long
-PR_SET_PDEATHSIG = 1  # linux/prctl.h: when the test is killed, its processes are, too
-_LIBC = ctypes.CDLL(None, use_errno=True)
+WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")  # util-linux: dies when the thread that started it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +28,10 @@ class Ended:
 
 @dataclass
 class Part:
-    """One program, started as often as the test wants. limits: RLIMIT_… -> bytes or count, for its next start.
+    """One program, started as often as the test wants, from the main thread.
 
-    environment: added to ours, for its next start. ready: a text of its log that says that it has started.
+    ready: a text of its log that says that it has started; environment: added to ours, for its next start; limits: for
+    its next start, as prlimit(1) names them: {"nofile": 32, "as": 256 << 20, "fsize": 1 << 20}.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Part:
     log: Path
     ready: str
     environment: Mapping[str, str] = field(default_factory=dict)
-    limits: Mapping[int, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
     ended: list[Ended] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     _from: int = 0
@@ -52,23 +51,19 @@ class Part:
         self._from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command,
+                [*WITH_US, *self._limited(), *self.command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
-                preexec_fn=self._before,
             )
         if wait:
             self.wait_ready()
         return time.monotonic() - begun if wait else 0.0
 
-    def _before(self) -> None:
-        """Between fork and exec."""
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        for limit, value in self.limits.items():
-            resource.setrlimit(limit, (value, value))
+    def _limited(self) -> list[str]:
+        return ["prlimit", *(f"--{name}={value}" for name, value in self.limits.items())] if self.limits else []
 
     def wait_ready(self) -> None:
         """Return when its log says so. Raises: AssertionError when it ends instead."""
@@ -121,10 +116,8 @@ class Part:
     def close(self) -> None:
         """Kill what is still there."""
         if self.process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self.process.wait(START_S)
             self._forget()
 
