@@ -28,7 +28,8 @@ from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
 from gateway.core.ring import PlanName, RingWriter
 from gateway.core.transmit import Gate
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
+from gateway.delivery import ForwardLimits
+from gateway.forward import Forwarder, ForwardPlan, RingSource
 from gateway.lane import Lane, Stream
 from gateway.links.base import Link
 from gateway.port import Clocks, Port, PortDevice, guarded
