@@ -14,7 +14,8 @@ from gateway.core.plan import Plan
 from gateway.core.ring import RingReader, RingWriter
 from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE, Block
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
+from gateway.delivery import ForwardLimits
+from gateway.forward import Forwarder, ForwardPlan, RingSource
 from gateway.lane import Lane, Stream
 from gateway.route import Router
 from gateway.spool import Spool
