@@ -113,16 +113,20 @@ class Forwarder:
         self._undeclared: list[tuple[Extent, str]] = []
         self._unsettled: list[Outcome] = []
         self._said = ""
+        self.doing = ""  # what a round is at, for whoever asks why it does not end
 
     def step(self, now: float, now_ns: int) -> None:
         """Do one round. now: monotonic s; now_ns: UTC ns.
 
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
+        self.doing = "storing"
         self._collect(now_ns)
+        self.doing = "sending"
         self._answers(now)
         self._send(now, now_ns)
         self.spool.tick()
+        self.doing = ""
 
     @property
     def waiting(self) -> int:

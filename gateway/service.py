@@ -1,15 +1,14 @@
-"""Wires the rooms: one process with the ports, one with the network, or both in one.
+"""The forward role: rings (reading end), spool and sink of a configuration, wired, in a thread of its own.
 
-    acquire   ports: links, protocols, rings (writing end)        has device ports, no network but its devices
-    forward   rings (reading end), spool, sink                    has the network, no ports
-    run       both
-
-The roles meet in the ring files only, so the same code serves one process and two. Every thread is joined at the end.
+A reload changes it under way. Rings and devices that are new are added, what was removed is read to its end, streams of
+devices whose routes changed are made anew, and a device that stands elsewhere does so from a boundary on (see
+gateway.places). Spool and sink are never touched.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -19,25 +18,23 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gateway.acquire import Acquire, ring_path
 from gateway.config import Config
-from gateway.config import Port as PortConfig
+from gateway.core.errors import DeliveryError
 from gateway.core.hl7 import Encoder
 from gateway.core.hl7_alert import AlertEncoder
 from gateway.core.hl7_message import DeviceIdentity, Sender
 from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingWriter
-from gateway.core.transmit import Gate
+from gateway.core.ring import PlanName
 from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
 from gateway.lane import Lane, Stream
-from gateway.links.base import Link
-from gateway.port import Clocks, Port, PortDevice, guarded
 from gateway.ring_file import RingFile
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
 from gateway.spool import RecoveryReport, Spool
-from gateway.status import forward_status, port_status, write_status
+from gateway.supervise import Worker
 
 log = logging.getLogger("mdi")
 STEP_NS = 250_000_000  # a jump of the wall clock beyond this is an event (design, guarantees: clocks)
@@ -49,68 +46,19 @@ VALUES, WAVES = frozenset({"numeric", "enumeration", "clock"}), frozenset({"wave
 ALERTS = frozenset({"alert"})
 WAVE_ROWS = 20_000  # of one message: a second of eight waves at 500 Hz fits five times, and 1 MiB holds it
 DRAIN_S = 5.0  # an orderly stop waits this long for the receiver's answers
-CLOCKS = Clocks(time.monotonic, time.time_ns)
-
-
-def ring_path(config: Config, port: str) -> Path:
-    """Return where the ring of a port lives."""
-    return Path(config.gateway.run_dir) / "rings" / f"{port}.ring"
-
-
-def make_link(port: PortConfig) -> Link:
-    """Return the link of a port, not yet open."""
-    link: Link = port.link_kind.create(port.link, CLOCKS.utc_ns)
-    return link
-
-
-def make_port(config: Config, port: PortConfig, link: Link, ring: RingWriter) -> Port:
-    """Return a port, ready to run."""
-    devices = [
-        PortDevice(d.number, d.settings.name, d.settings.profile, d.settings.firmware, config.plan(d))
-        for d in port.devices
-    ]
-    gate = Gate(pattern for d in port.devices for pattern in d.spec.profile.transmit)
-    protocol = port.driver.protocol([d.spec for d in port.devices], port.settings.options)
-    return Port(port.settings.name, link, protocol, devices, ring, config.profiles.plan, gate, CLOCKS)
-
-
-class Acquire:
-    """The ports of a configuration."""
-
-    def __init__(self, config: Config) -> None:
-        self._stop = threading.Event()
-        self._rings: list[RingFile] = []
-        self.ports: list[Port] = []
-        for port in config.ports:
-            ring = RingFile(ring_path(config, port.settings.name), port.settings.ring_rows, "writer")
-            self._rings.append(ring)
-            self.ports.append(make_port(config, port, make_link(port), ring.writer()))
-        self._threads = [
-            threading.Thread(target=guarded, args=(port, self._stop), name=f"port-{port.name}") for port in self.ports
-        ]
-
-    def start(self) -> None:
-        """Start one thread per port."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Part from the devices, join the threads."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        for ring in self._rings:
-            ring.close()
+ROUND_S = 10.0  # within this the forwarder shows itself again: a sync of a sick disk takes seconds
 
 
 class Forward:
     """The forwarder of a configuration, in a thread of its own."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, hurry: threading.Event) -> None:
         gateway = config.gateway
         self._config = config
-        self._stop = threading.Event()
+        self._stop, self._hurry = threading.Event(), hurry
         self._fault: BaseException | None = None
+        self.rounds = 0
+        self._due = math.inf
         self._round_s = config.forward.commit_ms / 1000
         self._files = [
             RingFile(ring_path(config, p.settings.name), p.settings.ring_rows, "reader") for p in config.ports
@@ -158,9 +106,20 @@ class Forward:
         ]
 
     def start(self) -> None:
-        """Start the sink and the forwarder's thread."""
-        self.sink.start()
-        self._thread.start()
+        """Start the sink and the forwarder's thread. Raises: DeliveryError when the system grants no thread."""
+        try:
+            self.sink.start()
+            self._thread.start()
+        except RuntimeError as fault:
+            raise DeliveryError(f"no thread: {fault}", hint="raise the limit of threads: TasksMax=, ulimit -u") from fault
+
+    @property
+    def workers(self) -> list[Worker]:
+        """The threads, for the supervisor."""
+        return [
+            Worker("forwarder", lambda: self._due, lambda: self.forwarder.doing),
+            Worker("connection", lambda: self.sink.due, self.sink.state),
+        ]
 
     @property
     def fault(self) -> BaseException | None:
@@ -170,7 +129,8 @@ class Forward:
     def stop(self) -> None:
         """Spool what is in the rings, wait a bounded time for answers, join, close."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self.sink.stop()
         for file in self._files:
             file.close()
@@ -181,16 +141,23 @@ class Forward:
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._round_s):
-                self.forwarder.step(time.monotonic(), time.time_ns())
+                self._round()
+            self._due = math.inf  # the end has bounds of its own
             self.forwarder.flush(time.time_ns())
             end = time.monotonic() + DRAIN_S
-            pause = threading.Event()
             while self.forwarder.waiting and self.sink.state().startswith("connected") and time.monotonic() < end:
+                if self._hurry.wait(self._round_s):
+                    break
                 self.forwarder.step(time.monotonic(), time.time_ns())
-                pause.wait(self._round_s)
         except BaseException as fault:
             self._fault = fault
             log.critical("forwarder stopped: %s", fault)
+
+    def _round(self) -> None:
+        now = time.monotonic()
+        self._due = now + ROUND_S
+        self.forwarder.step(now, time.time_ns())
+        self.rounds += 1
 
 
 def sender(config: Config) -> Sender:
@@ -247,35 +214,3 @@ class ClockWatch:
                 (base - self._base) / 1e9,
             )
         self._base = base
-
-
-def serve(config: Config, roles: tuple[str, ...], stop: threading.Event) -> None:
-    """Run the roles until `stop`; write the status each second. Raises what ended the forwarder."""
-    forward = Forward(config) if "forward" in roles else None
-    acquire = Acquire(config) if "acquire" in roles else None
-    watch = ClockWatch()
-    with ExitStack() as running:
-        if forward:
-            running.callback(forward.stop)
-            forward.start()
-        if acquire:
-            running.callback(acquire.stop)  # stops first: what it publishes last is still forwarded
-            acquire.start()
-        log.info("%s started: %d ports", " and ".join(roles), len(config.ports))
-        while not stop.wait(1.0) and not (forward and forward.fault):
-            watch.look()
-            publish_status(config, acquire, forward, watch)
-    publish_status(config, acquire, forward, watch)
-
-
-def publish_status(config: Config, acquire: Acquire | None, forward: Forward | None, watch: ClockWatch) -> None:
-    """Write the status file of each role to the run directory."""
-    head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "clock_steps": watch.steps}
-    try:
-        if acquire:
-            ports = [port_status(p, time.monotonic()) for p in acquire.ports]
-            write_status(config, "acquire", {**head, "ports": ports})
-        if forward:
-            write_status(config, "forward", {**head, **forward_status(forward.forwarder)})
-    except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
-        log.warning("status cannot be written: %s", fault)

@@ -30,10 +30,11 @@ GRACE_S = 5.0  # after a standstill: the longest that a healthy loop takes to tu
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A thread, or a task in it. due: monotonic time, s, by which it shows itself again; inf: it has nothing to do."""
+    """A thread. due: monotonic time, s, by which it shows itself again, inf: it has nothing to do; doing: what now."""
 
     name: str
     due: Callable[[], float]
+    doing: Callable[[], str] = str
 
 
 class Supervisor:
@@ -66,7 +67,8 @@ class Supervisor:
         names = tuple(worker.name for worker in late)
         for worker in late:
             if worker.name not in self.stuck:
-                log.error("%s is stuck: overdue by %.1f s", worker.name, now - worker.due())
+                doing = f" {worker.doing()}" if worker.doing() else ""
+                log.error("%s is stuck%s: overdue by %.1f s", worker.name, doing, now - worker.due())
         for name in self.stuck:
             if name not in names:
                 log.warning("%s moves again", name)

@@ -134,6 +134,16 @@ class _Ring:
         return int(self._words[_HEAD] - self._words[_TAIL])
 
     @property
+    def published(self) -> int:
+        """Position behind the newest block."""
+        return int(self._words[_HEAD])
+
+    @property
+    def released(self) -> int:
+        """Position up to which the reader has given everything back."""
+        return int(self._words[_TAIL])
+
+    @property
     def seen(self) -> int:
         """Rows that were ever offered to this ring, dropped ones included."""
         return self._words[_NEXT_SEQ] - self._words[_FIRST_SEQ]
@@ -205,6 +215,10 @@ class RingWriter(_Ring):
         self._words[_NOTES] = count + 1
         self._noted[note.decode()] = count + 1
         return count + 1
+
+    def gap(self) -> None:
+        """Something may be missing before the next block: it is marked AFTER_GAP."""
+        self._gap = True
 
     def publish(self, rows: Block, plan: int) -> bool:
         """Number the rows and publish them as one block; False when it did not fit and was dropped.

@@ -78,7 +78,7 @@ class Ward:
         self.noise("wrong-baud", 2_000)
         self.noise("babbling", 500_000)
         self.line("silent")
-        self.forward, self.acquire = service.Forward(self.config), service.Acquire(self.config)
+        self.forward, self.acquire = service.Forward(self.config, threading.Event()), Acquire(self.config)
         self.forward.start()
         self.acquire.start()
 
