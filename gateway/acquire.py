@@ -1,7 +1,7 @@
 """The ports of a configuration at work: one thread each, which a reload can change one by one.
 
-Each port has its link, its protocol, its end of the ring, its thread and its own stop. A port whose configuration did not
-change is not touched by anything that happens to the others.
+Each port has its link, its protocol, its end of the ring, its thread and its own stop. A port whose configuration did
+not change is not touched by anything that happens to the others.
 """
 
 from __future__ import annotations

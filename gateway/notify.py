@@ -5,7 +5,7 @@
     WATCHDOG_PID     whom that concerns; another process of the service is not watched
 
 Each message is one datagram of KEY=VALUE lines (sd_notify(3), systemd 252). It is our own: python-systemd is a C
-extension, sdnotify is not maintained, and neither reads the watchdog's variables. Without systemd all of it does nothing.
+extension, sdnotify is not maintained and does not read the watchdog's variables. Without systemd it does nothing.
 
 The socket is opened once: a process that has run out of file descriptors can still say that it is alive.
 """

@@ -1,15 +1,15 @@
 """Who each device is and where it stands, as messages say it: a new place counts from a boundary on, never before.
 
 The wrong value on the wrong patient: a pump moves from bed 1 to bed 2, somebody edits its place, and samples of bed 1
-that still wait in the ring go out under bed 2. So a new place is first *coming*. It comes into force when all that was in
-the rings at the moment of the change has been stored, under the place that held when it was measured.
+that still wait in the ring go out under bed 2. So a new place is first *coming*. It comes into force when all that was
+in the rings at the moment of the change has been read and stored, under the place that held when it was measured.
 
 The same holds over a restart, and for a sender that was down during the edit. Therefore what is in force is kept in a
 file beside the rings, with the same life: when the box loses power, both are gone. A device that was removed keeps its
 last place in it, so that its last samples still say where it stood.
 
-What stands here goes by the name of the device. The ring says the name too: a position in the configuration, which an edit
-shifts, decides nothing.
+What stands here goes by the name of the device. The ring says the name too: a position in the configuration, which an
+edit shifts, decides nothing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ def identities(config: Config) -> dict[str, DeviceIdentity]:
     found = {}
     for device in config.devices:
         name, place = device.settings.name, device.location
-        found[name] = DeviceIdentity(
-            name, device.settings.eui64, place.unit, place.room, place.bed, place.facility
-        )
+        found[name] = DeviceIdentity(name, device.settings.eui64, place.unit, place.room, place.bed, place.facility)
     return found
 
 
@@ -50,7 +48,6 @@ class Places:
         self._path = path
         self.in_force: dict[str, DeviceIdentity] = {}
         self.coming: dict[str, DeviceIdentity] = {}
-        self._boundary: dict[str, int] = {}
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             self.in_force = {name: DeviceIdentity(**fields) for name, fields in stored.items()}
@@ -59,32 +56,32 @@ class Places:
         except (ValueError, TypeError, AttributeError) as fault:
             log.error("%s is damaged (%s): samples from before this start go out under the new places", path, fault)
 
-    def want(self, wanted: Mapping[str, DeviceIdentity], published: Mapping[str, int]) -> None:
-        """A configuration says so. published: by port, the position behind the newest block of its ring, now."""
-        self.coming = {name: there for name, there in wanted.items() if self.in_force.get(name) != there}
-        self._boundary = dict(published)
+    def want(self, wanted: Mapping[str, DeviceIdentity]) -> None:
+        """A configuration says so. A device that is new has no samples from before: its place is in force at once.
 
-    def arrived(self, released: Mapping[str, int]) -> list[str]:
-        """Return the devices whose new place is now in force, each once.
-
-        released: by port, the position up to which all is stored. A device that is new has no sample from before.
-        Raises: OSError when it cannot be written down; then nothing has changed, and it is tried again.
+        Raises: OSError when that cannot be written down; then nothing has changed.
         """
-        if not self.coming:
-            return []
-        ready = all(released.get(port, at) >= at for port, at in self._boundary.items())
-        names = [name for name in self.coming if ready or name not in self.in_force]
-        if names:
-            now = self.in_force | {name: self.coming[name] for name in names}
-            self._save(now)  # first, so that no start from here on says the old place of a new sample
-            self.in_force = now
-            self.coming = {name: there for name, there in self.coming.items() if name not in names}
+        new = {name: there for name, there in wanted.items() if name not in self.in_force}
+        if new:
+            self._save(self.in_force | new)
+        self.coming = {name: there for name, there in wanted.items() if self.in_force[name] != there}
+
+    def arrive(self) -> list[str]:
+        """All from before is stored: what is coming is in force from here on. Return whose place is another now.
+
+        Raises: OSError when it cannot be written down; then nothing has changed.
+        """
+        names = list(self.coming)
+        self._save(self.in_force | self.coming)
+        self.coming = {}
         return names
 
-    def _save(self, places: Mapping[str, DeviceIdentity]) -> None:
+    def _save(self, places: dict[str, DeviceIdentity]) -> None:
+        """Write first, and only then use it: no start from here on says the old place of a new sample."""
         draft = self._path.with_suffix(".new")
         text = json.dumps({name: asdict(there) for name, there in places.items()})
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(draft, self._path)
+        self.in_force = places

@@ -22,7 +22,8 @@ from gateway.core.errors import InternalError, LinkError, MdiError, ProfileError
 from gateway.core.frame import Fault, Frame, Identified, NeedData
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceProtocol
-from gateway.core.ring import PlanName, RingWriter
+from gateway.core.ring import RingWriter
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import Block
 from gateway.core.transmit import Gate
 from gateway.links.base import Link, LinkEnded
@@ -33,7 +34,7 @@ READ_S = 1.0  # longest wait in link.read: every blocking call ends within a sec
 PAUSES_S = (0.5, 1.0, 2.0, 5.0)  # between tries to open a line; a replugged cable works again within 5 s
 SAY_AGAIN_S = 60.0
 PARTING_S = 3.0  # how long a device may take to answer the release (IntelliVue: 3 s)
-STALL_S = 3.0  # a round reads for 1 s and writes for 1 s at most; a serial line's buffer (4 KiB) fills in 0.4 s at 115,200
+STALL_S = 3.0  # a round reads 1 s and writes 1 s at most; a line's buffer (4 KiB) fills in 0.4 s at 115,200 baud
 ROUND_S = 10.0  # within this the thread shows itself again: a read is 1 s, parting 3 s, the longest pause 5 s
 OPEN_S = 60.0  # opening may ask a name server: 30 s with three that are silent (resolv.conf(5)), then 3 s to connect
 
@@ -48,6 +49,7 @@ class PortDevice:
     firmware: str
     plan: Plan
     ring_plan: int = 0
+    ring_device: int = 0
     identity: Identified | None = None
     refused: str = ""
     samples: int = 0
@@ -150,7 +152,7 @@ class Port:
         self.alive(ROUND_S)
         now = self.progress
         if now - before > STALL_S:  # the process was stopped, or the box too slow: the line's buffer may have run over
-            self.ring.gap()
+            self.ring.gap = True
         self._write(now)
         wake = self.protocol.next_wake()
         wait = READ_S if wake is None else min(READ_S, max(0.0, wake - self._clocks.monotonic()))
@@ -227,7 +229,7 @@ class Port:
             rows = run[0] if len(run) == 1 else np.concatenate(run)
             limit = self.ring.slots // 4  # a block must always leave room for its neighbours
             for at in range(0, len(rows), limit):
-                self.ring.publish(rows[at : at + limit], device.ring_plan)
+                self.ring.publish(rows[at : at + limit], device.ring_plan, device.ring_device)
             device.samples += len(rows)
             self.counters.samples += len(rows)
             start = i
@@ -254,6 +256,7 @@ class Port:
         name = PlanName(device.plan.digest, device.profile_id, device.firmware, serial)
         try:
             device.ring_plan = self.ring.add_plan(name)
+            device.ring_device = self.ring.add_device(device.name)
         except InternalError as fault:
             device.refused = f"{device.name}: {fault}"
             self._say(device.refused, device.refused)

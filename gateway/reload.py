@@ -26,6 +26,7 @@ from typing import Any
 from gateway.acquire import Acquire
 from gateway.config import Config
 from gateway.core.errors import ConfigError, MdiError
+from gateway.ring_file import RingFile
 from gateway.service import Forward
 from gateway.supervise import Worker
 
@@ -95,25 +96,37 @@ class Reload:
 
     def _run(self) -> None:
         try:
-            with ExitStack() as undo:
-                new = self._read()
-                if keys := needs_restart(self.config, new):
-                    hint = "take these back, or restart the gateway"
-                    raise ConfigError(f"cannot be changed without a restart: {', '.join(keys)}", str(new.path), hint)
-                rings = self._acquire.added(new, undo) if self._acquire else {}
-                sources = self._forward.added(new, undo) if self._forward else []
-                undo.pop_all()
+            new, rings, said = self._prepare()
         except MdiError as fault:
             self._say(False, str(fault))
             return
+        except Exception as fault:  # a bug, before anything was changed: no reason to end what runs
+            log.exception("bug in a reload")
+            self._say(False, f"stopped by a bug ({fault}); see the log, please report")
+            return
         try:
-            said = [self._forward.change(new, sources)] if self._forward else []
             said += [self._acquire.change(new, rings)] if self._acquire else []
-            self.config = new
-            self._say(True, "; ".join(said))
         except BaseException as fault:  # half done, which must not stay: the next start takes the whole file
             self.fault = fault
             log.critical("reload broke: %s; the process ends, and its next start takes the new configuration", fault)
+            return
+        self.config = new
+        self._say(True, "; ".join(said))
+
+    def _prepare(self) -> tuple[Config, dict[str, RingFile], list[str]]:
+        """Read, check, open what is new, and let the forwarder change. Raises: MdiError; then nothing was changed."""
+        with ExitStack() as undo:
+            new = self._read()
+            if keys := needs_restart(self.config, new):
+                hint = "take these back, or restart the gateway"
+                raise ConfigError(f"cannot be changed without a restart: {', '.join(keys)}", str(new.path), hint)
+            rings = self._acquire.added(new, undo) if self._acquire else {}
+            said = []
+            if self._forward:
+                with ExitStack() as reading:
+                    said.append(self._forward.change(new, self._forward.added(new, reading), reading))
+            undo.pop_all()
+            return new, rings, said
 
     def _say(self, ok: bool, said: str) -> None:
         log.log(*((logging.INFO, "reloaded: %s") if ok else (logging.ERROR, "not reloaded, all goes on: %s")), said)

@@ -5,8 +5,8 @@
     run       both
 
 The roles meet in the ring files only, so the same code serves one process and two. The main thread does no work of its
-own: once a second it looks after the threads, tells systemd, writes the status, and lets a reload begin. Every thread is
-joined at the end.
+own: once a second it looks after the threads, tells systemd, writes the status, and lets a reload begin. Every thread
+is joined at the end.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gateway.acquire import Acquire
 from gateway.config import Config
+from gateway.grade import Grade
 from gateway.notify import Notify
 from gateway.reload import Reload
 from gateway.service import ClockWatch, Forward
@@ -61,11 +62,18 @@ def serve(config: Config, roles: tuple[str, ...], orders: Orders, read: Callable
             running.callback(acquire.stop)  # stops first: what it publishes last is still forwarded
             acquire.start()
         log.info("%s started: %d ports", " and ".join(roles), len(config.ports))
+        if forward:
+            say_grade(config.grade)
         service = _Service(acquire, forward, notify, Supervisor(notify, now), Reload(config, read, acquire, forward))
         running.callback(service.end)  # first of all
         while not orders.stop.wait(LOOK_S) and not service.fault:
             service.look(orders)
     service.publish()
+
+
+def say_grade(grade: Grade) -> None:
+    """Say what is promised; anything less than the whole promise is a warning."""
+    log.log(logging.INFO if grade.letter == "A" else logging.WARNING, "%s", grade)
 
 
 class _Service:
@@ -120,7 +128,7 @@ class _Service:
                 acquire = {**head, "ports": [port_status(p, time.monotonic()) for p in self._acquire.ports]}
                 write_status(config, "acquire", acquire)
             if self._forward:
-                forward = {**head, **forward_status(self._forward.forwarder)}
+                forward = {**head, "grade": asdict(config.grade), **forward_status(self._forward.forwarder)}
                 write_status(config, "forward", forward)
         except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
             log.warning("status cannot be written: %s", fault)

@@ -79,7 +79,7 @@ def headline(acquire: dict[str, Any], forward: dict[str, Any], stuck: Sequence[s
     if forward:
         waiting = forward["spool"]["waiting"]
         said += [forward["sink"], f"{waiting} message{'s' * (waiting != 1)} waiting"]
-        said += [f"grade {forward['grade']}"] if "grade" in forward else []
+        said.append(f"guarantee {forward['grade']['letter']}")
     return ", ".join(said)
 
 

@@ -4,12 +4,12 @@
     forwarder    ─┼─► due: monotonic time of the next sign of life ─► Supervisor.look ─► WATCHDOG=1, STATUS=, the log
     connection   ─┘
 
-A worker moves its `due` ahead itself, in the loop that does the work, before each step and by what that step may take. So
-a worker that waits for a device, for a broker or for nothing at all is alive, because its loop turns, and one that hangs
-in a driver, in a name server or in fsync is not, however many other threads run. There is no timer that pings by itself.
+A worker moves its `due` ahead itself, in the loop that does the work, before each step and by what that step may take.
+So a worker that waits for a device, for a broker or for nothing at all is alive, because its loop turns, and one that
+hangs in a driver, in a name server or in fsync is not, however many other threads run. No timer pings by itself.
 
-A process that stood still (SIGSTOP, a suspended box, a machine that swaps) has no stuck worker: all are late by as much.
-It is said once, and nobody is blamed until they have had time to turn. Nothing is pinged before they did.
+A process that stood still (SIGSTOP, a suspended box, a machine that swaps) has no stuck worker: all are late by as
+much. It is said once, and nobody is blamed until they have had time to turn. Nothing is pinged before they did.
 
 Pure but for the log and what it is handed: time is an argument.
 """

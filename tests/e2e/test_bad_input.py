@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway import registry, service
+from gateway.acquire import Acquire
 from gateway.config import read_config
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.message import Verdict
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import SAMPLE, Flag
 from gateway.lane import Stream
 from gateway.route import Router
@@ -43,7 +43,7 @@ class WaveRig(Rig):
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["metric"], block["flags"] = values, 1, Flag.WAVEFORM
         block["t_ns"] = int(self.now * 1e9)
-        assert self.writers[0].publish(block, self.writers[0].add_plan(PLAN))
+        assert self.writers[0].publish(block, self.writers[0].add_plan(PLAN), self.writers[0].add_device("device0"))
 
 
 @pytest.fixture
