@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.notify import Notify
-
-
-class Systemd:
-    """The other end of NOTIFY_SOCKET."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self.socket.setblocking(False)
-
-    def heard(self) -> list[str]:
-        found = []
-        while True:
-            try:
-                found.append(self.socket.recv(4096).decode())
-            except BlockingIOError:
-                return found
+from tests.parts.systemd import Systemd
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -36,7 +18,7 @@ def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]
     address = str(tmp_path / "notify") if request.param == "path" else f"@mdi-test-{os.getpid()}"
     systemd = Systemd(address)
     yield systemd
-    systemd.socket.close()
+    systemd.close()
 
 
 def test_systemd_hears_each_word_as_its_manual_writes_it(systemd: Systemd) -> None:
@@ -91,7 +73,7 @@ def test_a_listener_that_is_gone_or_full_is_said_once_and_ends_nothing(
             notify.alive()
     assert len(caplog.records) == 1
     caplog.clear()
-    systemd.socket.close()
+    systemd.close()
     with caplog.at_level(logging.WARNING):
         notify.alive()
         notify.alive()
