@@ -66,7 +66,7 @@ class Delivery:
         self.counters = counters
         self._spool = spool
         self._sink = sink
-        self._limits = limits
+        self.limits = limits
         self._say = say
         self._in_flight: dict[str, _InFlight] = {}
         self._next_send = 0  # last seq handed to the sink in this session
@@ -122,7 +122,7 @@ class Delivery:
             flight
             for flight in self._in_flight.values()
             if (flight.not_before and flight.not_before <= now)
-            or (not flight.not_before and now - flight.sent_at >= self._limits.ack_timeout_s)
+            or (not flight.not_before and now - flight.sent_at >= self.limits.ack_timeout_s)
         ]
 
     def answers(self, now: float) -> None:
@@ -144,7 +144,7 @@ class Delivery:
             self.counters.outcomes_unknown += 1
         elif outcome.verdict is Verdict.KEEP:
             self.counters.kept += 1
-            flight.not_before = now + self._limits.keep_s
+            flight.not_before = now + self.limits.keep_s
         else:
             self._settle(flight, outcome)
             del self._in_flight[outcome.control_id]

@@ -101,6 +101,11 @@ class MqttSink:
         """Acknowledgements not looked at: too long, or one of a flood."""
         return self._connection.acks_dropped
 
+    @property
+    def due(self) -> float:
+        """When the connection's thread shows a sign of life again."""
+        return self._connection.due
+
     def start(self) -> None:
         """Begin to connect; return at once."""
         self._connection.start()
