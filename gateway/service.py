@@ -131,7 +131,8 @@ class Forward:
         self.sink = config.sink_kind.create(config.sink, base)
         lanes = {d.number: Lane(d.settings.name) for d in config.devices}
         self._base = base
-        limits = ForwardLimits(config.forward.ack_timeout_s, config.forward.keep_s)
+        f = config.forward
+        limits = ForwardLimits(f.ack_timeout_s, f.keep_s, f.resend_max_s, f.give_up_after)
         make = ForwardPlan(self._compile, self._streams)
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, limits)
         self._thread = threading.Thread(target=self._run, name="forward")

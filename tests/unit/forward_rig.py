@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class FakeSink:
     counters: None = None
     expires: float = 0.0
     answer: Verdict | None = Verdict.ACCEPT
+    decide: Callable[[Message], Verdict | None] | None = None  # instead of `answer`, for each message
     window: int = 5
     number: int = 1
     sent: list[Message] = field(default_factory=list)
@@ -50,8 +52,9 @@ class FakeSink:
     def send(self, message: Message) -> None:
         self.sent.append(message)
         self.under_way.add(message.control_id)
-        if self.answer is not None:
-            self.say(message.control_id, self.answer)
+        answer = self.decide(message) if self.decide else self.answer
+        if answer is not None:
+            self.say(message.control_id, answer)
 
     def say(self, control_id: str, verdict: Verdict) -> None:
         self.said.append(Outcome(control_id, verdict, "" if verdict is Verdict.ACCEPT else "because"))
