@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from gateway.core.errors import DeliveryError, InternalError, MdiError
 from gateway.core.message import Message, Sink
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingReader, missing_between, same_ring
+from gateway.core.ring import RingBlock, RingReader
+from gateway.core.ring_layout import PlanName, same_ring
 from gateway.core.sample import Block, Flag
 from gateway.delivery import Delivery, ForwardCounters, ForwardLimits
 from gateway.lane import END_OF_TIME, Lane, Stream
@@ -38,11 +39,10 @@ READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory a
 
 @dataclass(slots=True)
 class RingSource:
-    """One ring with the devices of its port. last: last sample number read."""
+    """One ring with the devices of its port."""
 
     port: str
     reader: RingReader
-    last: int = 0
     blocked: str = ""  # why this ring is not read: its plan cannot be reproduced
 
 
@@ -116,17 +116,17 @@ class Forwarder:
         self._store(now_ns)
 
     def _read(self, ring: RingSource) -> None:
-        for plan, rows, position in ring.reader.read(READ_ROWS):
-            name = ring.reader.plan_name(plan)
+        for block in ring.reader.read(READ_ROWS):
+            rows = block.rows
+            name = ring.reader.plan_name(block.plan)
             lane = self.lanes.get(int(rows["source"][0]))
             if lane is None or not self._use(lane, name, int(rows["source"][0]), ring):
                 ring.blocked = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
                 log.error("port %s: %s; its samples stay in the ring", ring.port, ring.blocked)
                 self.counters.refused_plans += 1
-                ring.reader.rewind(position)
+                ring.reader.put_back()
                 return
-            self._hole(ring, lane, rows)
-            ring.last = int(rows["seq"][-1])
+            self._hole(lane, block)
             rows = self._new(lane, rows)
             self.counters.rows_read += len(rows)
             if len(rows):
@@ -149,12 +149,12 @@ class Forwarder:
         lane.use(name, plan, self._make.streams(source, plan, name, ring.reader.note))
         return True
 
-    def _hole(self, ring: RingSource, lane: Lane, rows: Block) -> None:
-        """Declare what is missing between the block before and this one."""
-        missing = missing_between(ring.last, int(rows["seq"][0])) if ring.last else 0
-        if missing:
-            first, t_ns = ring.last + 1, int(rows["t_ns"][0])
-            self._lost(Extent(lane.name, first, first + missing - 1, missing, t_ns, t_ns), "ring full")
+    def _hole(self, lane: Lane, block: RingBlock) -> None:
+        """Declare what is missing before this block, for each device that misses something."""
+        before, t_ns = int(block.rows["seq"][0]) - 1, int(block.rows["t_ns"][0])
+        first = before + 1 - sum(n for _, n in block.missing)
+        for device, n in block.missing:  # which of the numbers were whose is not known
+            self._lost(Extent(device or lane.name, first, before, n, t_ns, t_ns), "ring full")
 
     def _lost(self, extent: Extent, reason: str) -> None:
         """Note a loss. It is declared before the rings are released, so a crash finds the hole in the ring again."""

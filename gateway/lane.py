@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import Block, Flag
 from gateway.route import RouteCounters
 

@@ -27,7 +27,8 @@ from gateway.core.hl7_alert import AlertEncoder
 from gateway.core.hl7_message import DeviceIdentity, Sender
 from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingWriter
+from gateway.core.ring import RingWriter
+from gateway.core.ring_layout import PlanName
 from gateway.core.transmit import Gate
 from gateway.delivery import ForwardLimits
 from gateway.forward import Forwarder, ForwardPlan, RingSource

@@ -12,7 +12,8 @@ import numpy as np
 from gateway.core.errors import InternalError, ProfileError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE, Block
 from gateway.delivery import ForwardLimits
 from gateway.forward import Forwarder, ForwardPlan, RingSource
