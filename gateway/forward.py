@@ -23,12 +23,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from gateway.core.clock import ClockState, state_of
 from gateway.core.errors import DeliveryError, InternalError, MdiError
 from gateway.core.message import Message, Outcome, Sink, Verdict
 from gateway.core.plan import Plan
 from gateway.core.ring import PlanName, RingReader, missing_between, same_ring
 from gateway.core.sample import Block, Flag
-from gateway.lane import END_OF_TIME, Lane, Stream
+from gateway.lane import Lane, Pending, Stream
+from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
@@ -119,7 +121,7 @@ class Forwarder:
 
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
-        self._collect(now_ns)
+        self._collect(now_ns, round(now * 1e9))
         self._answers(now)
         self._send(now, now_ns)
         self.spool.tick()
@@ -131,23 +133,23 @@ class Forwarder:
 
     def flush(self, now_ns: int) -> None:
         """Spool all that is in the rings and in open windows: the orderly end."""
-        self._collect(now_ns)
+        self._collect(now_ns, END_OF_TIME)
         for lane in self.lanes.values():
-            lane.due(END_OF_TIME)
+            lane.due(END_OF_TIME, END_OF_TIME)
         self._store(now_ns)
 
     # ---- rings to spool
 
-    def _collect(self, now_ns: int) -> None:
+    def _collect(self, now_ns: int, mono_ns: int) -> None:
         for ring in self.rings:
             if not ring.blocked:
                 self._read(ring)
         for lane in self.lanes.values():
-            lane.due(now_ns)
+            lane.due(now_ns, mono_ns)
         self._store(now_ns)
 
     def _read(self, ring: RingSource) -> None:
-        for plan, rows, position in ring.reader.read(READ_ROWS):
+        for plan, rows, position, clock in ring.reader.read(READ_ROWS):
             name = ring.reader.plan_name(plan)
             lane = self.lanes.get(int(rows["source"][0]))
             if lane is None or not self._use(lane, name, int(rows["source"][0]), ring):
@@ -161,7 +163,7 @@ class Forwarder:
             rows = self._new(lane, rows)
             self.counters.rows_read += len(rows)
             if len(rows):
-                lane.take(rows)
+                lane.take(rows, state_of(clock, ring.reader.note))
 
     def _use(self, lane: Lane, name: PlanName, source: int, ring: RingSource) -> bool:
         """Make the lane ready for this plan; False when the digest cannot be reproduced here."""
@@ -240,24 +242,25 @@ class Forwarder:
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
         while lane.pending:
-            stream, rows = lane.pending[0]
-            rest = rows[self._append(lane, stream, rows[: stream.rows_per_message], now_ns) :]
-            lane.pending[:1] = [(stream, rest)] if len(rest) else []
+            first = lane.pending[0]
+            rest = first.rows[self._append(lane, first, first.rows[: first.stream.rows_per_message], now_ns) :]
+            clock = ClockState(first.clock.quality)  # a step is told once
+            lane.pending[:1] = [Pending(first.stream, rest, clock)] if len(rest) else []
 
-    def _append(self, lane: Lane, stream: Stream, rows: Block, now_ns: int) -> int:
+    def _append(self, lane: Lane, pending: Pending, rows: Block, now_ns: int) -> int:
         """Append one message of the first samples, as many as fit; return how many are cared for."""
         seq, control_id = self.spool.next_control_id()
         try:
-            payload = stream.encoder.encode(rows, control_id, now_ns)
+            payload = pending.stream.encoder.encode(rows, control_id, now_ns, pending.clock)
         except InternalError as fault:  # a bug of ours must not stop the device for good, nor be silent
             log.critical("%s: samples cannot be encoded: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "not encodable")
             return len(rows)
         try:
-            self.spool.append(Message(seq, control_id, stream.topic, payload), _extent(lane.name, rows))
+            self.spool.append(Message(seq, control_id, pending.stream.topic, payload), _extent(lane.name, rows))
         except InternalError as fault:  # larger than a segment of the spool
             if len(rows) > 1:
-                return self._append(lane, stream, rows[: len(rows) // 2], now_ns)
+                return self._append(lane, pending, rows[: len(rows) // 2], now_ns)
             log.critical("%s: one sample does not fit: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "too large")
             return 1

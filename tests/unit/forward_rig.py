@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.errors import InternalError, ProfileError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.plan import Plan
@@ -73,8 +74,10 @@ class FakeEncoder:
 
     def __init__(self, plan: str) -> None:
         self.plan = plan
+        self.clocks: list[ClockState] = []
 
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+    def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
+        self.clocks.append(clock)
         if (block["value"] == 666).any():
             raise InternalError("666 cannot be said")
         lines = [[self.plan, *row] for row in zip(block["seq"].tolist(), block["value"].tolist(), strict=True)]
