@@ -25,10 +25,12 @@ from dataclasses import dataclass
 
 from gateway.core.clock import ClockState, state_of
 from gateway.core.errors import DeliveryError, InternalError, MdiError
-from gateway.core.message import Message, Outcome, Sink, Verdict
+from gateway.core.message import Message, Sink
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingReader, missing_between, same_ring
+from gateway.core.ring import RingBlock, RingReader
+from gateway.core.ring_layout import PlanName, same_ring
 from gateway.core.sample import Block, Flag
+from gateway.delivery import Delivery, ForwardCounters, ForwardLimits
 from gateway.lane import Lane, Pending, Stream
 from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Spool, SpoolFailed
@@ -38,38 +40,12 @@ READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory a
 
 
 @dataclass(slots=True)
-class ForwardCounters:
-    """Counted in samples (rows) or messages. A resend is not a loss."""
-
-    rows_read: int = 0
-    rows_again: int = 0  # already in the spool when the ring was read again after a restart
-    rows_lost: int = 0  # declared lost before the spool: ring full or damaged, or not encodable
-    messages: int = 0
-    sent: int = 0
-    resent: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    kept: int = 0
-    outcomes_unknown: int = 0
-    expired: int = 0  # declared lost because nobody wants them any more: waves that waited too long
-    refused_plans: int = 0
-
-
-@dataclass(slots=True)
 class RingSource:
-    """One ring with the devices of its port. last: last sample number read."""
+    """One ring with the devices of its port."""
 
     port: str
     reader: RingReader
-    last: int = 0
     blocked: str = ""  # why this ring is not read: its plan cannot be reproduced
-
-
-@dataclass(slots=True)
-class _InFlight:
-    message: Message
-    sent_at: float
-    not_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +54,6 @@ class ForwardPlan:
 
     compile: Callable[[PlanName], Plan]
     streams: Callable[[int, Plan, PlanName, Callable[[int], str]], list[Stream]]
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardLimits:
-    """From [forward] of the configuration."""
-
-    ack_timeout_s: float = 30.0
-    keep_s: float = 5.0
 
 
 class Forwarder:
@@ -106,15 +74,11 @@ class Forwarder:
         self.sink = sink
         self.counters = ForwardCounters()
         self._make = make
-        self._limits = limits
         self._held = {lane.name: spool.last_extent(lane.name) for lane in lanes.values()}
-        self._in_flight: dict[str, _InFlight] = {}
-        self._next_send = 0  # last seq handed to the sink in this session
-        self._session = sink.session()
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
-        self._unsettled: list[Outcome] = []
         self._said = ""
+        self._delivery = Delivery(spool, sink, limits, self.counters, self._say_once)
 
     def step(self, now: float, now_ns: int) -> None:
         """Do one round. now: monotonic s; now_ns: UTC ns.
@@ -122,8 +86,8 @@ class Forwarder:
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
         self._collect(now_ns, round(now * 1e9))
-        self._answers(now)
-        self._send(now, now_ns)
+        self._delivery.answers(now)
+        self._delivery.send(now, now_ns)
         self.spool.tick()
 
     @property
@@ -149,21 +113,21 @@ class Forwarder:
         self._store(now_ns)
 
     def _read(self, ring: RingSource) -> None:
-        for plan, rows, position, clock in ring.reader.read(READ_ROWS):
-            name = ring.reader.plan_name(plan)
+        for block in ring.reader.read(READ_ROWS):
+            rows = block.rows
+            name = ring.reader.plan_name(block.plan)
             lane = self.lanes.get(int(rows["source"][0]))
             if lane is None or not self._use(lane, name, int(rows["source"][0]), ring):
                 ring.blocked = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
                 log.error("port %s: %s; its samples stay in the ring", ring.port, ring.blocked)
                 self.counters.refused_plans += 1
-                ring.reader.rewind(position)
+                ring.reader.put_back()
                 return
-            self._hole(ring, lane, rows)
-            ring.last = int(rows["seq"][-1])
+            self._hole(lane, block)
             rows = self._new(lane, rows)
             self.counters.rows_read += len(rows)
             if len(rows):
-                lane.take(rows, state_of(clock, ring.reader.note))
+                lane.take(rows, state_of(block.clock, ring.reader.note))
 
     def _use(self, lane: Lane, name: PlanName, source: int, ring: RingSource) -> bool:
         """Make the lane ready for this plan; False when the digest cannot be reproduced here."""
@@ -182,12 +146,12 @@ class Forwarder:
         lane.use(name, plan, self._make.streams(source, plan, name, ring.reader.note))
         return True
 
-    def _hole(self, ring: RingSource, lane: Lane, rows: Block) -> None:
-        """Declare what is missing between the block before and this one."""
-        missing = missing_between(ring.last, int(rows["seq"][0])) if ring.last else 0
-        if missing:
-            first, t_ns = ring.last + 1, int(rows["t_ns"][0])
-            self._lost(Extent(lane.name, first, first + missing - 1, missing, t_ns, t_ns), "ring full")
+    def _hole(self, lane: Lane, block: RingBlock) -> None:
+        """Declare what is missing before this block, for each device that misses something."""
+        before, t_ns = int(block.rows["seq"][0]) - 1, int(block.rows["t_ns"][0])
+        first = before + 1 - sum(n for _, n in block.missing)
+        for device, n in block.missing:  # which of the numbers were whose is not known
+            self._lost(Extent(device or lane.name, first, before, n, t_ns, t_ns), "ring full")
 
     def _lost(self, extent: Extent, reason: str) -> None:
         """Note a loss. It is declared before the rings are released, so a crash finds the hole in the ring again."""
@@ -266,93 +230,6 @@ class Forwarder:
             return 1
         self.counters.messages += 1
         return len(rows)
-
-    # ---- spool to sink
-
-    def _send(self, now: float, now_ns: int) -> None:
-        session = self.sink.session()
-        if session != self._session:  # the receiver may have forgotten: everything unanswered again, in order
-            self._session = session
-            for flight in self._in_flight.values():
-                flight.sent_at, flight.not_before = float("-inf"), now
-        for flight in self._overdue(now):  # what is under way already needs no room
-            if self._expired(flight.message, now_ns):
-                del self._in_flight[flight.message.control_id]
-                self.sink.forget(flight.message.control_id)  # or it would hold its place in the window for ever
-                continue
-            self.sink.send(flight.message)
-            flight.sent_at, flight.not_before = now, 0.0
-            self.counters.resent += 1
-        try:
-            messages = self.spool.unacknowledged(self._next_send, self.sink.room())
-        except SpoolFailed:
-            raise
-        except DeliveryError as fault:  # the disk does not read now: the same messages next time
-            self._say_once(str(fault))
-            return
-        for message in messages:
-            self._next_send = message.seq
-            if self._expired(message, now_ns):
-                continue
-            self.sink.send(message)
-            self._in_flight[message.control_id] = _InFlight(message, now)
-            self.counters.sent += 1
-
-    def _expired(self, message: Message, now_ns: int) -> bool:
-        """Let go of a message that nobody wants any more (waves of a minute ago), and declare it lost."""
-        expiry_s = self.sink.expiry_s(message.topic)
-        if not expiry_s:
-            return False
-        try:
-            expired = self.spool.expire(message.seq, now_ns - round(expiry_s * 1e9))
-        except SpoolFailed:
-            raise
-        except DeliveryError as fault:  # the loss cannot be declared now: then it is none yet
-            self._say_once(str(fault))
-            return False
-        self.counters.expired += expired
-        return expired
-
-    def _overdue(self, now: float) -> list[_InFlight]:
-        return [
-            flight
-            for flight in self._in_flight.values()
-            if (flight.not_before and flight.not_before <= now)
-            or (not flight.not_before and now - flight.sent_at >= self._limits.ack_timeout_s)
-        ]
-
-    def _answers(self, now: float) -> None:
-        outcomes = self._unsettled + self.sink.outcomes()
-        while outcomes:
-            try:
-                self._answer(outcomes[0], now)
-            except SpoolFailed:
-                raise
-            except DeliveryError as fault:  # the side file cannot be written now: the answer is not forgotten
-                self._say_once(str(fault))
-                break
-            del outcomes[0]
-        self._unsettled = outcomes
-
-    def _answer(self, outcome: Outcome, now: float) -> None:
-        flight = self._in_flight.get(outcome.control_id)
-        if flight is None:
-            self.counters.outcomes_unknown += 1
-        elif outcome.verdict is Verdict.KEEP:
-            self.counters.kept += 1
-            flight.not_before = now + self._limits.keep_s
-        else:
-            self._settle(flight, outcome)
-            del self._in_flight[outcome.control_id]
-
-    def _settle(self, flight: _InFlight, outcome: Outcome) -> None:
-        if outcome.verdict is Verdict.ACCEPT:
-            self.spool.ack(flight.message.seq)
-            self.counters.accepted += 1
-            return
-        self.spool.reject(flight.message.seq, outcome.reason)
-        self.counters.rejected += 1
-        log.error("message %s rejected: %s; kept in the side file", outcome.control_id, outcome.reason)
 
 
 def _extent(device: str, rows: Block) -> Extent:

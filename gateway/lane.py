@@ -14,7 +14,7 @@ import numpy as np
 
 from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import Block, Flag
 from gateway.route import END_OF_TIME, RouteCounters
 

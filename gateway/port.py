@@ -23,7 +23,8 @@ from gateway.core.errors import InternalError, LinkError, MdiError, ProfileError
 from gateway.core.frame import Fault, Frame, Identified, NeedData
 from gateway.core.plan import CLOCK_END_NS, Plan
 from gateway.core.protocol import DeviceProtocol
-from gateway.core.ring import PlanName, RingWriter
+from gateway.core.ring import RingWriter
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import Block
 from gateway.core.transmit import Gate
 from gateway.links.base import Link, LinkEnded
@@ -46,6 +47,7 @@ class PortDevice:
     firmware: str
     plan: Plan
     ring_plan: int = 0
+    ring_device: int = 0
     identity: Identified | None = None
     refused: str = ""
     samples: int = 0
@@ -235,7 +237,7 @@ class Port:
             limit = self.ring.slots // 4  # a block must always leave room for its neighbours
             for at in range(0, len(rows), limit):
                 clock = self._steps.word(self._state._replace(step_ns=device.step_ns))
-                if self.ring.publish(rows[at : at + limit], device.ring_plan, clock):
+                if self.ring.publish(rows[at : at + limit], device.ring_plan, device.ring_device, clock):
                     device.step_ns = 0
             device.samples += len(rows)
             self.counters.samples += len(rows)
@@ -263,6 +265,7 @@ class Port:
         name = PlanName(device.plan.digest, device.profile_id, device.firmware, serial)
         try:
             device.ring_plan = self.ring.add_plan(name)
+            device.ring_device = self.ring.add_device(device.name)
         except InternalError as fault:
             device.refused = f"{device.name}: {fault}"
             self._say(device.refused, device.refused)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,9 +27,12 @@ from gateway.core.hl7_alert import AlertEncoder
 from gateway.core.hl7_message import DeviceIdentity, Sender
 from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingWriter
+from gateway.core.ring import RingWriter
+from gateway.core.ring_layout import PlanName
 from gateway.core.transmit import Gate
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
+from gateway.delivery import ForwardLimits
+from gateway.forward import Forwarder, ForwardPlan, RingSource
+from gateway.grade import Grade
 from gateway.lane import Lane, Stream
 from gateway.links.base import Link
 from gateway.port import Clocks, Port, PortDevice, guarded
@@ -262,10 +266,17 @@ def serve(config: Config, roles: tuple[str, ...], stop: threading.Event) -> None
             running.callback(acquire.stop)  # stops first: what it publishes last is still forwarded
             acquire.start()
         log.info("%s started: %d ports", " and ".join(roles), len(config.ports))
+        if forward:
+            say_grade(config.grade)
         while not stop.wait(1.0) and not (forward and forward.fault):
             watch.look()
             publish_status(config, acquire, forward, watch)
     publish_status(config, acquire, forward, watch)
+
+
+def say_grade(grade: Grade) -> None:
+    """Say what is promised; anything less than the whole promise is a warning."""
+    log.log(logging.INFO if grade.letter == "A" else logging.WARNING, "%s", grade)
 
 
 def publish_status(config: Config, acquire: Acquire | None, forward: Forward | None, watch: ClockWatch) -> None:
@@ -276,6 +287,7 @@ def publish_status(config: Config, acquire: Acquire | None, forward: Forward | N
             ports = [port_status(p, time.monotonic()) for p in acquire.ports]
             write_status(config, "acquire", {**head, "ports": ports})
         if forward:
+            head["grade"] = asdict(config.grade)
             write_status(config, "forward", {**head, **forward_status(forward.forwarder)})
     except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
         log.warning("status cannot be written: %s", fault)

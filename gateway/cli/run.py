@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
 from gateway.core.errors import ConfigError, LinkError
+from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
 from gateway.status import read_status
 
@@ -103,10 +105,16 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         for d in p.devices
     ]
     if json:
-        print_json({"ok": True, "ports": [dict(zip(columns, row, strict=True)) for row in rows]})
+        ports = [dict(zip(columns, row, strict=True)) for row in rows]
+        print_json({"ok": True, "grade": asdict(checked.grade), "ports": ports})
         return
     shown = ((port, link, device, profile, metrics) for port, _, link, device, profile, metrics, _ in rows)
     print_table(f"{config}: correct", ("port", "link", "device", "profile", "metrics"), shown)
+    _show_grade(checked.grade)
+
+
+def _show_grade(grade: Grade) -> None:
+    out.print(str(grade), style="" if grade.letter == "A" else "bold yellow")
 
 
 def _plan(config: Config, device: Device) -> tuple[str, int, str]:
@@ -178,6 +186,7 @@ def _show(found: dict[str, Any]) -> None:
     if "forward" in found:
         state = found["forward"]
         counters, spool = state["counters"], state["spool"]
+        _show_grade(Grade(**state["grade"]))
         print_table(
             f"Forward: {state['sink']}",
             ("messages", "accepted", "rejected", "resent", "waiting", "samples lost", "spool"),

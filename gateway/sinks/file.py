@@ -15,7 +15,7 @@ from pathlib import Path
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.settings import Settings, setting
-from gateway.sinks.base import SinkKind
+from gateway.sinks.base import ReleasedBy, SinkKind
 
 ROOM = 100  # messages at a time: each costs a sync, so a round of the forwarder stays short
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,198}")  # MSH-10 has at most 199 characters
@@ -115,4 +115,8 @@ def _create(settings: FileSettings, _base: str) -> FileSink:
     return FileSink(Path(settings.directory))
 
 
-SINK = SinkKind(name="file", settings=FileSettings, create=_create)
+def _released_by(_settings: FileSettings) -> ReleasedBy:
+    return ReleasedBy.NOBODY
+
+
+SINK = SinkKind(name="file", settings=FileSettings, create=_create, released_by=_released_by)

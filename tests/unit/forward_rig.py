@@ -12,9 +12,11 @@ from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.errors import InternalError, ProfileError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE, Block
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
+from gateway.delivery import ForwardLimits
+from gateway.forward import Forwarder, ForwardPlan, RingSource
 from gateway.lane import Lane, Stream
 from gateway.route import Router
 from gateway.spool import Spool

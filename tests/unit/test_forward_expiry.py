@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.message import Verdict
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import SAMPLE, Flag
 from gateway.lane import Stream
 from gateway.route import Router

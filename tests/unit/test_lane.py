@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.alert import Phase, pack, pack_count
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import SAMPLE, Block, Flag
 from gateway.lane import END_OF_TIME, Lane, Stream
 from gateway.route import Router
