@@ -8,8 +8,10 @@ the clock is not kept when it has heard nothing for so long that the error may b
 from __future__ import annotations
 
 import ctypes
+import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from gateway.core.clock import ClockState, ClockWatch, Kernel
 
@@ -52,6 +54,9 @@ def kernel_clock() -> Kernel:
     return Kernel(not timex.status & _STA_UNSYNC, timex.maxerror)
 
 
+log = logging.getLogger("mdi")
+
+
 class SystemClock:
     """Looks at the clocks of this box; one per thread. `look` is cheap enough for each block of samples."""
 
@@ -74,3 +79,26 @@ class SystemClock:
             self.kernel, self._asked_ns = self._ask(), mono_ns
         step_ns = self.watch.look(mono_ns, utc_ns, self.kernel)
         return ClockState(self.watch.quality, step_ns)
+
+    def report(self) -> ClockState:
+        """Look, and say a step and a change of the quality: for the one who speaks for a process."""
+        before = self.watch.quality
+        state = self.look()
+        if state.step_ns:
+            said = "times before and after are as the clock showed them"
+            log.warning("clock stepped by %+.3f s; %s", state.step_ns / 1e9, said)
+        if state.quality is not before:
+            log.warning("clock: %s, was %s", state.quality.word, before.word)
+        return state
+
+    def status(self) -> dict[str, Any]:
+        """Return what `mdi status` shows of the clock. last_step_age_s: by the monotonic clock; None: never."""
+        watch = self.watch
+        age_s = (self._monotonic_ns() - watch.last_step_mono_ns) / 1e9
+        return {
+            "quality": watch.quality.word,
+            "max_error_s": self.kernel.max_error_us / 1e6,
+            "steps": watch.steps,
+            "last_step_s": round(watch.last_step_ns / 1e9, 3),
+            "last_step_age_s": round(age_s, 1) if watch.steps else None,
+        }

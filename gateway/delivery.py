@@ -73,14 +73,14 @@ class Delivery:
         self._session = sink.session()
         self._unsettled: list[Outcome] = []
 
-    def send(self, now: float, now_ns: int) -> None:
+    def send(self, now: float) -> None:
         session = self._sink.session()
         if session != self._session:  # the receiver may have forgotten: everything unanswered again, in order
             self._session = session
             for flight in self._in_flight.values():
                 flight.sent_at, flight.not_before = float("-inf"), now
         for flight in self._overdue(now):  # what is under way already needs no room
-            if self._expired(flight.message, now_ns):
+            if self._expired(flight.message):
                 del self._in_flight[flight.message.control_id]
                 self._sink.forget(flight.message.control_id)  # or it would hold its place in the window for ever
                 continue
@@ -96,19 +96,19 @@ class Delivery:
             return
         for message in messages:
             self._next_send = message.seq
-            if self._expired(message, now_ns):
+            if self._expired(message):
                 continue
             self._sink.send(message)
             self._in_flight[message.control_id] = _InFlight(message, now)
             self.counters.sent += 1
 
-    def _expired(self, message: Message, now_ns: int) -> bool:
+    def _expired(self, message: Message) -> bool:
         """Let go of a message that nobody wants any more (waves of a minute ago), and declare it lost."""
         expiry_s = self._sink.expiry_s(message.topic)
         if not expiry_s:
             return False
         try:
-            expired = self._spool.expire(message.seq, now_ns - round(expiry_s * 1e9))
+            expired = self._spool.expire(message.seq, round(expiry_s * 1e9))
         except SpoolFailed:
             raise
         except DeliveryError as fault:  # the loss cannot be declared now: then it is none yet

@@ -87,7 +87,7 @@ class Forwarder:
         """
         self._collect(now_ns, round(now * 1e9))
         self._delivery.answers(now)
-        self._delivery.send(now, now_ns)
+        self._delivery.send(now)
         self.spool.tick()
 
     @property

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gateway.clock import SystemClock, kernel_clock
 from gateway.config import Config
 from gateway.config import Port as PortConfig
 from gateway.core.hl7 import Encoder
@@ -44,7 +45,6 @@ from gateway.spool import RecoveryReport, Spool
 from gateway.status import forward_status, port_status, write_status
 
 log = logging.getLogger("mdi")
-STEP_NS = 250_000_000  # a jump of the wall clock beyond this is an event (design, guarantees: clocks)
 TIME_SYNC = {  # 11073-10101, values of MDC_TIME_SYNC_PROTOCOL
     "NONE": "532224^MDC_TIME_SYNC_NONE^MDC",
     "NTPV4": "532226^MDC_TIME_SYNC_NTPV4^MDC",
@@ -53,7 +53,7 @@ VALUES, WAVES = frozenset({"numeric", "enumeration", "clock"}), frozenset({"wave
 ALERTS = frozenset({"alert"})
 WAVE_ROWS = 20_000  # of one message: a second of eight waves at 500 Hz fits five times, and 1 MiB holds it
 DRAIN_S = 5.0  # an orderly stop waits this long for the receiver's answers
-CLOCKS = Clocks(time.monotonic, time.time_ns)
+CLOCKS = Clocks(time.monotonic, time.time_ns, kernel_clock)
 
 
 def ring_path(config: Config, port: str) -> Path:
@@ -234,30 +234,11 @@ def _say_recovery(report: RecoveryReport) -> None:
     log.log(logging.ERROR if bad else logging.INFO, "%s", said)
 
 
-class ClockWatch:
-    """Compares wall clock and monotonic clock once a second: a jump is an event, never a rewrite."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._base = time.time_ns() - time.monotonic_ns()
-
-    def look(self) -> None:
-        """Count and say a jump since the last look."""
-        base = time.time_ns() - time.monotonic_ns()
-        if abs(base - self._base) > STEP_NS:
-            self.steps += 1
-            log.warning(
-                "clock stepped by %+.3f s; times before and after are as the clock showed them",
-                (base - self._base) / 1e9,
-            )
-        self._base = base
-
-
 def serve(config: Config, roles: tuple[str, ...], stop: threading.Event) -> None:
     """Run the roles until `stop`; write the status each second. Raises what ended the forwarder."""
     forward = Forward(config) if "forward" in roles else None
     acquire = Acquire(config) if "acquire" in roles else None
-    watch = ClockWatch()
+    clock = SystemClock()
     with ExitStack() as running:
         if forward:
             running.callback(forward.stop)
@@ -269,9 +250,9 @@ def serve(config: Config, roles: tuple[str, ...], stop: threading.Event) -> None
         if forward:
             say_grade(config.grade)
         while not stop.wait(1.0) and not (forward and forward.fault):
-            watch.look()
-            publish_status(config, acquire, forward, watch)
-    publish_status(config, acquire, forward, watch)
+            clock.report()
+            publish_status(config, acquire, forward, clock)
+    publish_status(config, acquire, forward, clock)
 
 
 def say_grade(grade: Grade) -> None:
@@ -279,9 +260,11 @@ def say_grade(grade: Grade) -> None:
     log.log(logging.INFO if grade.letter == "A" else logging.WARNING, "%s", grade)
 
 
-def publish_status(config: Config, acquire: Acquire | None, forward: Forward | None, watch: ClockWatch) -> None:
+def publish_status(config: Config, acquire: Acquire | None, forward: Forward | None, clock: SystemClock) -> None:
     """Write the status file of each role to the run directory."""
-    head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "clock_steps": watch.steps}
+    told = {"source": config.gateway.time_sync, **clock.status()}
+    times = {"t_ns": time.time_ns(), "mono_ns": time.monotonic_ns()}
+    head: dict[str, Any] = {"pid": os.getpid(), **times, "clock": told}
     try:
         if acquire:
             ports = [port_status(p, time.monotonic()) for p in acquire.ports]
