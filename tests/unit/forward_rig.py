@@ -76,10 +76,8 @@ class FakeEncoder:
 
     def __init__(self, plan: str) -> None:
         self.plan = plan
-        self.clocks: list[ClockState] = []
 
     def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
-        self.clocks.append(clock)
         if (block["value"] == 666).any():
             raise InternalError("666 cannot be said")
         lines = [[self.plan, *row] for row in zip(block["seq"].tolist(), block["value"].tolist(), strict=True)]
@@ -104,6 +102,7 @@ class Rig:
         self.path = path
         self.sink = FakeSink()
         self.now = 1000.0
+        self.set_ns = 0  # the wall clock was set by so much
         self.buffers = [memoryview(bytearray(buffer_size(slots))) for _ in range(devices)]
         for i, buffer in enumerate(self.buffers):
             format_buffer(buffer, slots, incarnation=i + 1)
@@ -138,14 +137,14 @@ class Rig:
             raise ProfileError("firmware refused")
         return FakePlanWithDigest((FakeMetric(),), name.digest if name.firmware != "changed" else b"?" * 32)
 
-    def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1) -> bool:
+    def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1, clock: int = 0) -> bool:
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["source"], block["t_ns"] = values, device, t
-        return self.writers[device].publish(block, self.writers[device].add_plan(plan))
+        return self.writers[device].publish(block, self.writers[device].add_plan(plan), clock=clock)
 
     def step(self, seconds: float = 0.1) -> None:
         self.now += seconds
-        self.forwarder.step(self.now, int(self.now * 1e9))
+        self.forwarder.step(self.now, int(self.now * 1e9) + self.set_ns)
 
     def steps(self, n: int = 5) -> None:
         for _ in range(n):
