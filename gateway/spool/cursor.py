@@ -99,6 +99,8 @@ class CursorFile:
         self._name = path.name
         there = path.name in disk.names(path.parent)
         self._fd = disk.open(path) if there else disk.create(path, 2 * BLOCK, b"")
+        with disk.typed(f"reserve {self._name}"):  # a power cut while it was made can leave it short: a later save
+            disk.files.allocate(self._fd, 2 * BLOCK)  # would need space, and a full disk keep the spool from starting
         disk.sync(self._fd, self._name)  # what is read from here on is acted upon
         slots = [self._decode(disk.read(self._fd, BLOCK, n * BLOCK)) for n in (0, 1)]
         self._watermarks = [slot[1].done.watermark if slot else 0 for slot in slots]
