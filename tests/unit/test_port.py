@@ -307,7 +307,6 @@ def test_a_step_seen_while_the_ring_was_full_is_told_with_the_next_block_that_fi
     rig.run()
     rig.reader.rewind()
     (block,) = rig.reader.read(1000)
-    (block,) = rig.reader.read(1000)
     assert rig.port.ring.dropped
     assert state_of(block.clock, rig.reader.note) == ClockState(ClockQuality.STEPPED, 10**9)
 
