@@ -181,21 +181,23 @@ def message_payload(message: Message, extent: Extent) -> bytes:
 
 
 class Stored(NamedTuple):
-    """A message as read back: the message, what it holds, and the UTC ns of its append."""
+    """A message as read back: the message, what it holds, and its append: UTC and monotonic ns, epoch of the run."""
 
     message: Message
     extent: Extent
     t_utc_ns: int
+    t_mono_ns: int
+    epoch: int
 
 
 def decode_message(record: bytes, gateway: str) -> Stored:
     """Return the message of a record that `record_size` has found valid."""
-    _, _, _, _, epoch, seq, _, t_utc_ns = _CHECKED.unpack_from(record, _LEAD.size)
+    _, _, _, _, epoch, seq, t_mono_ns, t_utc_ns = _CHECKED.unpack_from(record, _LEAD.size)
     extent, topic_at, topic_end = _extent(record, 0)
     size = _LEAD.unpack_from(record)[0]
     topic = record[topic_at:topic_end].decode(errors="replace")
     message = Message(seq, control_id(gateway, epoch, seq), topic, record[topic_end:size])
-    return Stored(message, extent, t_utc_ns)
+    return Stored(message, extent, t_utc_ns, t_mono_ns, epoch)
 
 
 def _extent(data: bytes, pos: int) -> tuple[Extent, int, int]:

@@ -35,7 +35,8 @@ class Store:
     """Messages and losses on disk.
 
     report: what the open found; done: seqs that need no further care; newest: last extent of each device
-    epoch; next_seq: of the next message; durable: last synced seq; saved_ns: monotonic ns of the last cursor
+    epoch; next_seq: of the next message; durable: last synced seq
+    began_ns, saved_ns: monotonic ns of the open, and of the last cursor
     """
 
     def __init__(self, disk: Disk, path: Path, gateway: str, sizes: tuple[int, int], clock: Clock) -> None:
@@ -58,6 +59,7 @@ class Store:
         self.done = found.done
         self._missing = found.missing
         self._losses = 0
+        self.began_ns = clock()[0]
         self.epoch = found.epoch + 1 if found.epoch else self._first_epoch()
         self.next_seq = found.top + 1
         self.durable = found.top

@@ -61,7 +61,7 @@ def test_golden_record() -> None:
         "010000a5 00d2496b 29000000 00000000 22110000 00000000 44330000 00000000"
     )  # type, flags, clock quality, mark | epoch | seq | monotonic ns | UTC ns
     assert data.endswith(b"bed-1mdi/gw/bed-1MSH|^~\\&|\r")
-    assert decode_message(data, "gw") == (MESSAGE_41, EXTENT, 0x3344)
+    assert decode_message(data, "gw") == (MESSAGE_41, EXTENT, 0x3344, 0x1122, IDENTITY.epoch)
 
 
 def test_names() -> None:
