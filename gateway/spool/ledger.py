@@ -58,7 +58,8 @@ class Ledger(Journal):
     def take_over(self, recorded: list[tuple[int, Loss]]) -> None:
         """Begin with the losses found in segments; those that are not here yet wait."""
         lines = set(self.lines()) if recorded else set()
-        self.waiting = [(number, loss) for number, loss in recorded if loss.encode() not in lines]
+        newest = {loss.encode(): (number, loss) for number, loss in recorded}  # one may be recorded a second time
+        self.waiting = [found for line, found in newest.items() if line not in lines]
 
     def write(self) -> bool:
         """Write what waits; False when the disk does not take it now."""
