@@ -305,6 +305,13 @@ def control_id(gateway: str, epoch: int, seq: int) -> str:
     return f"{gateway}-{epoch}-{seq}"
 
 
+def number_of(control: str) -> tuple[int, int]:
+    """Return epoch and seq of a control id, (0, 0) of any other text."""
+    _, *numbers = control.rsplit("-", 2)
+    epoch, seq = numbers if len(numbers) == 2 else ("", "")
+    return (int(epoch), int(seq)) if epoch.isdecimal() and seq.isdecimal() else (0, 0)
+
+
 def record_size(data: bytes | memoryview, pos: int, salt: int) -> int:
     """Return the length of the valid record at `pos`, 0 when there is none."""
     if pos + RECORD_BYTES > len(data):

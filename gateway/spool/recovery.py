@@ -26,12 +26,14 @@ from gateway.spool.compression import require_zstd
 from gateway.spool.cursor import CursorFile, SeqSet
 from gateway.spool.errors import SpoolRefused
 from gateway.spool.files import Disk
-from gateway.spool.layout import FORMAT, HEADER_BYTES, Extent, Loss, decode_header, parse_name
+from gateway.spool.layout import FORMAT, HEADER_BYTES, Extent, Loss, decode_header, number_of, parse_name
 from gateway.spool.ledger import Ledger
 from gateway.spool.scan import Scan
 from gateway.spool.segment import Segment
 
 QUARANTINE = "quarantine"
+QUARANTINE_FILES = 256  # by then the disk has been told from the program; a person empties the folder
+QUARANTINE_BYTES = 1 << 20  # of each
 
 
 @dataclass(slots=True)
@@ -126,8 +128,20 @@ def recover(disk: Disk, segments: list[Segment], cursor: CursorFile, ledger: Led
     for pair in done.ranges():
         there.add(*pair)
     ledger.take_over(losses)
+    for seq, told in (pair for pairs in resent.values() for pair in pairs):
+        if _waits(number_of(told), segments, done):  # nobody knows any more that it was rejected: once is enough
+            done.add(seq, seq)
     again = _count(segments, done, resent)
     return Recovered(done, max(tops), epoch, there.gaps(1, max(tops)), again, report)
+
+
+def _waits(number: tuple[int, int], segments: list[Segment], done: SeqSet) -> bool:
+    """Return whether the message with this epoch and seq is there and not done."""
+    epoch, seq = number
+    return seq not in done and any(
+        segment.carries(seq) or (segment.identity.epoch == epoch and segment.first_seq <= seq <= segment.last_seq)
+        for segment in segments
+    )
 
 
 def _before(first: int, segments: list[Segment]) -> SeqSet:
@@ -182,8 +196,8 @@ def _read(disk: Disk, segment: Segment, report: RecoveryReport, last: bool) -> S
 def quarantine(disk: Disk, segment: Segment, holes: list[tuple[int, int]], data: bytes) -> list[str]:
     """Copy damaged byte ranges of a segment to files of their own; return the new ones.
 
-    They are evidence for a person. What cannot be copied now, for want of space, is left out: the loss is declared
-    all the same.
+    They are evidence for a person. What cannot be copied now, for want of space or because there are QUARANTINE_FILES
+    already, is left out: the loss is declared all the same, and the report counts the damage.
     """
     folder = segment.path.parent / QUARANTINE
     made: list[str] = []
@@ -191,7 +205,9 @@ def quarantine(disk: Disk, segment: Segment, holes: list[tuple[int, int]], data:
         there = disk.names(folder)
         for begin, end in holes:
             name = f"{segment.path.name}-{begin}.bin"
-            if name not in there:
+            if name not in there and len(there) < QUARANTINE_FILES:
+                end = min(end, begin + QUARANTINE_BYTES)
                 disk.close(disk.create(folder / name, end - begin, data[begin:end]))
                 made.append(name)
+                there.add(name)
     return made

@@ -9,7 +9,8 @@ goes on from the highest one known, so no id is ever used twice, not even that o
 At every moment recovered + appended = acked + rejected + lost + waiting, in messages and in samples of each device.
 
 In the directory: segments (layout.py), spare, the next one of them (chain.py), cursor (cursor.py), lock, losses.jsonl
-and rejected/messages.jsonl for people, quarantine/ with copies of damaged bytes.
+and rejected/messages.jsonl for people, requests/ with what people ask for (rejected.py), quarantine/ with copies of
+damaged bytes.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ from gateway.spool.layout import (
     control_id,
     message_payload,
 )
-from gateway.spool.ledger import Journal, rejected_line
+from gateway.spool.ledger import Journal
 from gateway.spool.pressure import Pressure
+from gateway.spool.rejected import FILE, REJECTED_BYTES, rejected_line
+from gateway.spool.resend import Resender
 from gateway.spool.store import Clock, Store
 from gateway.spool.times import iso
 
 SEGMENT_BYTES = 16 << 20
 MOST_SEGMENT_BYTES = 1 << 30  # one segment at a time is read whole
-CURSOR_NS = 1_000_000_000  # acks of the last second may be forgotten in a crash: those messages are sent again
+TICK_NS = 1_000_000_000  # acks of the last second may be forgotten in a crash: those messages are sent again
 COMPRESSIONS = ("none", "zstd")
 _PID_BYTES = 20
 _GATEWAY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{GATEWAY_BYTES - 1}}}")
@@ -66,9 +69,13 @@ class Spool:
         _lock(disk, path / "lock")
         self._store = Store(disk, path, gateway, sizes, clock)
         disk.files.make_dir(path / "rejected")
-        self._rejected = Journal(disk, path / "rejected" / "messages.jsonl")
+        self._rejected = Journal(disk, path / "rejected" / FILE, REJECTED_BYTES)
+        self._resender = Resender(disk, self._store, self._rejected, compressed)
         disk.sync_dir(path / "rejected")
         disk.sync_dir(path)
+        self._ticked_ns = clock()[0]
+        with suppress(SpoolRefused):  # before anything is sent: what is resent already is seen to wait
+            self._resender.look()
         self.report = self._store.report
         self.counters = self._store.counters
 
@@ -189,6 +196,11 @@ class Spool:
         """Return every loss ever declared, oldest first."""
         return self._store.ledger.losses()
 
+    @property
+    def thrown_away(self) -> dict[str, int]:
+        """Lines of the side files that had to go since ever, because these files are bounded."""
+        return {"losses": self._store.ledger.thrown_away, "rejected": self._rejected.thrown_away}
+
     def read(self, seq: int) -> Message:
         """Return a durable message. Raises KeyError when it is not durable yet, removed or lost."""
         return self.stored(seq).message
@@ -253,13 +265,20 @@ class Spool:
         return False
 
     def tick(self) -> None:
-        """Once a second, `checkpoint`; call it as often as you like. What the disk refuses is counted, tried again."""
-        if self._store.clock()[0] - self._store.saved_ns >= CURSOR_NS:
-            try:
-                self._store.fullness.relax()
-                self.checkpoint()
-            except SpoolRefused:
-                self.counters.refused += 1
+        """Once a second, the housekeeping; call it as often as you like. What the disk refuses is counted, tried again.
+
+        It saves the cursor, removes what is done, reserves the spare and does what was asked for in requests/.
+        """
+        now = self._store.clock()[0]
+        if now - self._ticked_ns < TICK_NS:
+            return
+        self._ticked_ns = now
+        try:
+            self._store.fullness.relax()
+            self.checkpoint()
+            self._resender.look()  # the cursor is saved: what is resent is known to have been rejected
+        except SpoolRefused:
+            self.counters.refused += 1
 
     def checkpoint(self) -> None:
         """Save the cursor now if it has moved, and remove what is done: fewer duplicates after a crash."""

@@ -32,7 +32,7 @@ from gateway.spool.layout import (
     encode_record,
     record_extent,
 )
-from gateway.spool.ledger import Ledger
+from gateway.spool.ledger import LEDGER_BYTES, Ledger
 from gateway.spool.losses import Losses
 from gateway.spool.recovery import QUARANTINE, find_segments, recover
 from gateway.spool.segment import FLUSH_BYTES, ActiveSegment, Segment
@@ -47,7 +47,7 @@ class Store:
     """Messages and losses on disk.
 
     report: what the open found; done: seqs that need no further care; newest: last extent of each device
-    epoch; next_seq: of the next message; durable: last synced seq; saved_ns: monotonic ns of the last cursor
+    epoch; next_seq: of the next message; durable: last synced seq
     resent: seq by control id of the rejected messages that wait again
     """
 
@@ -64,7 +64,7 @@ class Store:
         self.fullness = Fullness(self, limit_bytes)
         disk.files.make_dir(path / QUARANTINE)
         self._cursor = CursorFile(disk, path / "cursor")
-        self.ledger = Ledger(disk, path / "losses.jsonl")
+        self.ledger = Ledger(disk, path / "losses.jsonl", LEDGER_BYTES)
         for folder in (path.parent, path, path / QUARANTINE):
             disk.sync_dir(folder)
         found = recover(disk, self.chain.segments, self._cursor, self.ledger)
@@ -238,7 +238,6 @@ class Store:
     def save_cursor(self) -> None:
         """Make durable which messages are done."""
         self._cursor.save(Cursor(self.epoch, self.durable, self.done))
-        self.saved_ns = self.clock()[0]
         self._saved = (self.done.total, self.durable)
         self.counters.checkpoints += 1
 
