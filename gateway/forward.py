@@ -94,6 +94,11 @@ class Forwarder:
         self.doing = ""
 
     @property
+    def alarm(self) -> str:
+        """What is wrong with the receiver, in one line; "" when nothing is."""
+        return self._delivery.alarm
+
+    @property
     def waiting(self) -> int:
         """Messages in the spool that the receiver has not answered for good."""
         return self.spool.waiting

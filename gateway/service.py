@@ -273,7 +273,8 @@ def encoder(config: Config, device: str, plan: Plan) -> Encoder:
 
 def limits(config: Config) -> ForwardLimits:
     """Return what [forward] says of answers."""
-    return ForwardLimits(config.forward.ack_timeout_s, config.forward.keep_s)
+    f = config.forward
+    return ForwardLimits(f.ack_timeout_s, f.keep_s, f.resend_max_s, f.give_up_after)
 
 
 def routing(config: Config, device: str) -> tuple[object, ...]:

@@ -54,6 +54,7 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
     """Return the state of the way from ring to receiver."""
     return {
         "sink": forwarder.sink.state(),
+        "alarm": forwarder.alarm,
         "sink_counters": asdict(forwarder.sink.counters),
         "counters": asdict(forwarder.counters),
         "spool": {

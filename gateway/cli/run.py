@@ -230,7 +230,7 @@ def _show(found: dict[str, Any]) -> None:
         counters, spool = state["counters"], state["spool"]
         _show_grade(Grade(**state["grade"]))
         print_table(
-            f"Forward: {state['sink']}",
+            f"Forward: {state['sink']}" + (f"; {state['alarm']}" if state["alarm"] else ""),
             ("messages", "accepted", "rejected", "resent", "waiting", "samples lost", "spool"),
             [
                 (

@@ -13,7 +13,9 @@ Invariants
     status has been published and answered, so all of the broker's Receive Maximum is free for messages.
   - Events of one connection lie on the queue between its Ready and its Closed, in the order of the wire;
     acknowledgements that the broker had kept come before Ready.
-  - The queue is bounded: a flood of acknowledgements is cut at MAX_EVENTS and counted.
+  - The queue is bounded: a flood of acknowledgements is cut at MAX_EVENTS and counted. Behind FLOOD_EVENTS waiting ones
+    only those are taken that name a message under way, so a flood of others neither fills the queue nor costs the owner
+    its time: the line keeps its rate.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from gateway.sinks.mqtt_settings import MqttSettings, Topics
 log = logging.getLogger("mdi.mqtt")
 
 MAX_EVENTS = 1024
+FLOOD_EVENTS = 64  # three windows of answers; the owner reads as many in about a millisecond
 MAX_ACK_BYTES = 16_384  # an ACK of ours is below 500 bytes; ERR segments of others add some hundred each
 CONNECT_TIMEOUT_S = 3.0  # one repetition of a lost SYN takes 1 s (RFC 6298), TLS needs some round trips
 HANDSHAKE_S = 10.0  # from TCP connection to Ready
@@ -91,6 +94,7 @@ class Connection:
     def __init__(self, settings: MqttSettings, topics: Topics) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.acks_dropped = 0
+        self.under_way: frozenset[bytes] = frozenset()  # control ids; written by the owner of the sink
         self.state = "not started"
         self.due = math.inf  # monotonic time of the next sign of life
         self._settings = settings
@@ -261,7 +265,11 @@ class Connection:
         self.events.put(self._granted)
 
     def _on_message(self, _client: Client, _: Any, message: MQTTMessage) -> None:
-        if len(message.payload) > MAX_ACK_BYTES or self.events.qsize() >= MAX_EVENTS:
+        waiting = self.events.qsize()
+        if len(message.payload) > MAX_ACK_BYTES or waiting >= MAX_EVENTS:
+            self.acks_dropped += 1
+            return
+        if waiting >= FLOOD_EVENTS and not any(control_id in message.payload for control_id in self.under_way):
             self.acks_dropped += 1
             return
         self.events.put(Incoming(bytes(message.payload), getattr(message.properties, "CorrelationData", None)))
