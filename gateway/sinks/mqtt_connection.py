@@ -42,6 +42,9 @@ log = logging.getLogger("mdi.mqtt")
 MAX_EVENTS = 1024
 FLOOD_EVENTS = 64  # three windows of answers; the owner reads as many in about a millisecond
 FLOOD_S = 1.0
+RECEIVE_BUFFER = (
+    65536  # bytes; some hundred acknowledgements: in a flood an answer waits behind these, not behind megabytes
+)
 MAX_ACK_BYTES = 16_384  # an ACK of ours is below 500 bytes; ERR segments of others add some hundred each
 CONNECT_TIMEOUT_S = 3.0  # one repetition of a lost SYN takes 1 s (RFC 6298), TLS needs some round trips
 HANDSHAKE_S = 10.0  # from TCP connection to Ready
@@ -296,6 +299,7 @@ def properties(kind: int, **values: Any) -> Properties:
 def _without_delay(_client: Client, _: Any, connection: Any) -> None:
     """Send small packets at once: the other side waits for each (otherwise up to 40 ms, delayed ACK of TCP)."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def _leave_writing_to_the_loop(_client: Client, _: Any, _connection: Any) -> None:

@@ -54,7 +54,7 @@ def one_script(folder: Path, name: str, script: Script) -> list[str]:
     """Play one script; return what was wrong."""
     wrong: list[str] = []
     with FakeBroker(script) as broker, chain(folder, broker.port) as rig:
-        rig.publish(*map(float, range(SAMPLES)))
+        rig.give(SAMPLES)
         rig.until(lambda: met(rig, broker, script), name, seconds=0.5)
         if rig.forwarder.waiting != SAMPLES or rig.forwarder.counters.accepted or rig.rejected():
             wrong.append(f"{name}: something was released")

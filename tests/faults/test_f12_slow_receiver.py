@@ -24,9 +24,9 @@ def run(rig: Chain, seconds: float, per_s: float) -> None:
     begun = last = time.monotonic()
     given = 0
     while (now := time.monotonic()) - begun < seconds:
-        for _ in range(int((now - begun) * per_s) - given):
-            rig.publish(float(given))
-            given += 1
+        due = int((now - begun) * per_s) - given
+        rig.give(due)
+        given += due
         rig.step(now - last)
         last = now
         time.sleep(0.02)  # the round of the forwarder
@@ -54,8 +54,8 @@ def test_a_slow_receiver_is_not_pushed(tmp_path: Path) -> None:
         FakeBroker(replace(HONEST, answers=slowly)) as broker,
         chain(tmp_path, broker.port, limits, window=WINDOW) as rig,
     ):
-        run(rig, scaled(6.0, 1200.0), 3)
-        run(rig, scaled(3.0, 600.0), 10)
+        run(rig, scaled(5.0, 1200.0), 3)
+        run(rig, scaled(2.0, 600.0), 10)
         appended = rig.forwarder.counters.messages
         backlog = rig.forwarder.waiting
         run(rig, ANSWER_S * (backlog // WINDOW + 2), 0)

@@ -52,8 +52,7 @@ def test_only_the_right_answer_counts(tmp_path: Path, caplog: pytest.LogCaptureF
         FakeBroker(replace(HONEST, answers=lambda message: heap(chance, message))) as broker,
         chain(tmp_path, broker.port) as rig,
     ):
-        for n in range(count):
-            rig.publish(float(n))
+        rig.give(count)
         rig.until(lambda: rig.forwarder.counters.accepted == count, timeout=60 + count / 10)
         counters = rig.sink.counters
         row.count = count
@@ -89,8 +88,7 @@ def test_a_flood_of_answers_does_not_stop_the_line(tmp_path: Path) -> None:
         thread = threading.Thread(target=pour)
         thread.start()
         try:
-            for n in range(count):
-                rig.publish(float(n))
+            rig.give(count)
             rig.until(lambda: rig.forwarder.counters.accepted == count, timeout=60 + count / 20)
         finally:
             done.set()

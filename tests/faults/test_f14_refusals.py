@@ -39,9 +39,8 @@ def test_refusals_go_to_the_side_file_and_the_line_goes_on(tmp_path: Path) -> No
         FakeBroker(replace(HONEST, answers=refuse_every_second)) as broker,
         chain(tmp_path, broker.port) as rig,
     ):
-        for first in range(0, 2 * refusals, 100):
-            for n in range(first, first + 100):
-                rig.publish(float(n))
+        for _ in range(0, 2 * refusals, 100):
+            rig.give(100)
             rig.until(lambda: not rig.forwarder.waiting)
         row.count = refusals
         held = [line["control_id"] for line in rig.rejected()]
@@ -63,8 +62,7 @@ def test_what_is_never_answered_does_not_hold_the_line(tmp_path: Path) -> None:
             tmp_path, broker.port, ForwardLimits(ack_timeout_s=5, keep_s=0.2, resend_max_s=5, give_up_after=3)
         ) as rig,
     ):
-        for n in range(messages):
-            rig.publish(float(n))
+        rig.give(messages)
         poison = {n for n in range(1, messages + 1) if n % 50 == 0}
         rig.until(lambda: rig.publish(0.0) and held(rig) >= poison, "all of them", seconds=0.1, timeout=60)
         row.count = messages // 50
