@@ -88,7 +88,7 @@ class Delivery:
         self.counters = counters
         self._spool = spool
         self._sink = sink
-        self._limits = limits
+        self.limits = limits
         self._say = say
         self._random = random.Random()
         self._in_flight: dict[str, _InFlight] = {}
@@ -145,7 +145,7 @@ class Delivery:
             if self._expired(message, now_ns):
                 continue
             self._sink.send(message)
-            self._in_flight[message.control_id] = _InFlight(message, now, now, now + self._limits.ack_timeout_s)
+            self._in_flight[message.control_id] = _InFlight(message, now, now, now + self.limits.ack_timeout_s)
             self.counters.sent += 1
 
     def _resend(self, flight: _InFlight, now: float) -> None:
@@ -153,14 +153,14 @@ class Delivery:
         self._sink.send(flight.message)
         flight.tries += 1
         flight.sent_at, flight.kept = now, ""
-        flight.again_at = now + self._pause(flight, self._limits.ack_timeout_s)
+        flight.again_at = now + self._pause(flight, self.limits.ack_timeout_s)
         self.counters.resent += 1
 
     def _pause(self, flight: _InFlight, first_s: float) -> float:
         """Return how long to wait after this try. What soon expires is not made to wait: it would hold its place."""
         if flight.tries <= 1 or self._sink.expiry_s(flight.message.topic):
             return first_s
-        longest = max(first_s, self._limits.resend_max_s)
+        longest = max(first_s, self.limits.resend_max_s)
         pause = min(longest, first_s * 2.0 ** min(flight.tries - 1, 32))  # 2^32 of anything is beyond the longest
         return pause * (1 - JITTER * self._random.random())
 
@@ -188,9 +188,9 @@ class Delivery:
         """Give a message up that was passed over too often, or one of those that fill the window."""
         if flight.tries and self._answered_sent_at >= flight.sent_at:  # hastened, its pause has not gone by
             flight.passed_over += 1
-        if not self._limits.give_up_after or not flight.passed_over:
+        if not self.limits.give_up_after or not flight.passed_over:
             return False
-        if flight.passed_over < self._limits.give_up_after and not self._is_the_worst_of_a_full_window(flight):
+        if flight.passed_over < self.limits.give_up_after and not self._is_the_worst_of_a_full_window(flight):
             return False
         reason = f"no answer to {flight.passed_over} sendings while others were answered"
         try:
@@ -234,7 +234,7 @@ class Delivery:
             self.counters.kept += 1
             if not flight.kept:  # one keep for one sending: a flood of them must not put the next one off for ever
                 flight.kept = outcome.reason or outcome.verdict.value
-                flight.again_at = now + self._pause(flight, self._limits.keep_s)
+                flight.again_at = now + self._pause(flight, self.limits.keep_s)
         else:
             self._settle(flight, outcome)
             del self._in_flight[outcome.control_id]
@@ -242,7 +242,7 @@ class Delivery:
 
     def _answered(self, flight: _InFlight, now: float) -> None:
         self._answered_sent_at = max(self._answered_sent_at, flight.sent_at)
-        if now - self._answered_at > self._limits.ack_timeout_s and flight.tries > 1:  # it was silent, and is not now
+        if now - self._answered_at > self.limits.ack_timeout_s and flight.tries > 1:  # it was silent, and is not now
             self._hasten(now)
         self._answered_at = now
 

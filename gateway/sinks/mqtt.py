@@ -97,6 +97,11 @@ class MqttSink:
         self._alarm = ""
         self._quiet_until: dict[str, float] = {}
 
+    @property
+    def due(self) -> float:
+        """When the connection's thread shows a sign of life again."""
+        return self._connection.due
+
     def start(self) -> None:
         """Begin to connect; return at once."""
         self._connection.start()

@@ -21,6 +21,7 @@ Invariants
 from __future__ import annotations
 
 import logging
+import math
 import random
 import socket
 import threading
@@ -51,6 +52,8 @@ HANDSHAKE_S = 10.0  # from TCP connection to Ready
 TICK_S = 0.2  # how soon a stop is seen
 GOODBYE_S = 1.5
 SHORT_S = 10.0  # three connections in a row that were cut before: two clients of one id throw each other out like that
+ROUND_S = 10.0  # within this the thread shows itself again once connected: a round of paho's loop is TICK_S
+CONNECT_S = 60.0  # a name server can take 30 s (resolv.conf(5)), then TCP and TLS for each address of the broker
 STABLE_S = 30.0  # a connection that lived this long was a good one: the pauses start small again
 UNLIMITED = 2**32
 
@@ -98,6 +101,7 @@ class Connection:
         self.acks_dropped = 0
         self.under_way: frozenset[bytes] = frozenset()  # control ids; written by the owner of the sink
         self.state = "not started"
+        self.due = math.inf  # monotonic time of the next sign of life
         self._settings = settings
         self._topics = topics
         self._client_id = settings.client_id or topics.gateway
@@ -145,10 +149,12 @@ class Connection:
                 self._pause(random.uniform(pause / 2, pause))  # a ward full of gateways must not return in step
             pause = min(2 * pause, self._settings.reconnect_max_s)
         self.state = "stopped"
+        self.due = math.inf
 
     def _pause(self, seconds: float) -> None:
         self.state = f"waiting {seconds:.0f} s to reconnect to {self._where}: {self._reason}"
         self._log(logging.WARNING, f"no connection to {self._where}: {self._reason}")
+        self.due = time.monotonic() + seconds + ROUND_S
         self._stop.wait(seconds)
 
     def _log(self, level: int, what: str) -> None:
@@ -160,6 +166,7 @@ class Connection:
     def _live(self) -> None:
         """Connect and stay until the connection ends; `_reason` then says why."""
         client, settings = self._client(), self._settings
+        self.due = time.monotonic() + CONNECT_S
         try:
             self._connect(client)
         except OSError as fault:  # also ssl.SSLError and socket.gaierror
@@ -167,6 +174,7 @@ class Connection:
             return
         began = time.monotonic()
         while client.loop(TICK_S) == MQTT_ERR_SUCCESS:
+            self.due = time.monotonic() + ROUND_S
             if self._stop.is_set():
                 self._goodbye(client)
                 return
