@@ -280,7 +280,7 @@ class Connection:
             return
         self.events.put(Incoming(bytes(message.payload), getattr(message.properties, "CorrelationData", None)))
 
-    def _floods(self, payload: bytes) -> bool:
+    def _floods(self, payload: bytes | bytearray) -> bool:
         """Tell whether this is one too many of those that name no message under way."""
         if any(control_id in payload for control_id in self.under_way):
             return False
