@@ -24,7 +24,8 @@ from typing import IO
 
 from gateway.core.errors import ConfigError, DeliveryError
 from kita.measured import NOTHING_MORE, Measured, names_event
-from kita.schema import SCHEMA, SCHEMA_VERSION
+from kita.numbers import note, note_all
+from kita.schema import RECEIVED, SCHEMA, SCHEMA_VERSION
 
 _INSERT = [f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)" for table in ("observation", "apart")]
 
@@ -120,6 +121,8 @@ class Store:
     def _put(self, batch: Sequence[Intake], received_ns: int) -> list[Fate]:
         latest: _Latest = {}
         fates = [self._put_one(intake, received_ns, latest) for intake in batch]
+        for intake in batch:
+            note(self._db, intake.sender, intake.control_id, received_ns)
         self._db.executemany(
             "INSERT INTO latest VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE"
             " SET t_utc_ns = excluded.t_utc_ns, row = excluded.row"
@@ -218,6 +221,12 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        elif version == 2:  # it did not know yet which numbers have come
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(RECEIVED)
+            note_all(self._db)
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._db.execute("COMMIT")
         elif version != SCHEMA_VERSION:
             hint = f"this program reads version {SCHEMA_VERSION}"
             raise ConfigError(f"database has schema version {version}", str(self._path), hint)

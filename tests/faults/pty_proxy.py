@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import select
 import threading
 import tty
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.faults.ledger_device import n_of
 
 READ_BYTES = 4096
 LOOK_S = 0.05  # how soon an order is seen
@@ -52,6 +55,9 @@ class PtyProxy:
     def __init__(self, device: str, link: str, seed: int = 0) -> None:
         self.noise = Noise()
         self.hurt = Hurt()
+        self.damaged: set[int] = set()  # numbers of the lines that were not handed on as they were said
+        self._line = bytearray()  # what the device has said of the current line
+        self._line_hurt = False
         self._random = random.Random(seed)
         self._device = device
         self._link = Path(link)
@@ -125,23 +131,40 @@ class PtyProxy:
     def _harm(self, data: bytes) -> bytes:
         noise = self.noise
         self.hurt.bytes += len(data)
-        if not (noise.bit or noise.drop or noise.double):
+        if not (noise.bit or noise.drop or noise.double or self._line_hurt):
+            self._line[:] = data[data.rfind(b"\n") + 1 :] if b"\n" in data else self._line + data
             return data
         out = bytearray()
-        chance = self._random.random
         for byte in data:
-            if chance() < noise.drop:
-                self.hurt.dropped += 1
-                continue
-            for bit in range(8):
-                if noise.bit and chance() < noise.bit:
-                    byte ^= 1 << bit
-                    self.hurt.bits_flipped += 1
-            out.append(byte)
-            if chance() < noise.double:
-                out.append(byte)
-                self.hurt.doubled += 1
+            said = self._one(byte)
+            out += said
+            self._line.append(byte)
+            self._line_hurt |= said != bytes((byte,))
+            if byte == 0x0A:
+                self._line_ends()
         return bytes(out)
+
+    def _one(self, byte: int) -> bytes:
+        """Return what becomes of one byte."""
+        noise, chance = self.noise, self._random.random
+        if chance() < noise.drop:
+            self.hurt.dropped += 1
+            return b""
+        for bit in range(8):
+            if noise.bit and chance() < noise.bit:
+                byte ^= 1 << bit
+                self.hurt.bits_flipped += 1
+        if chance() < noise.double:
+            self.hurt.doubled += 1
+            return bytes((byte, byte))
+        return bytes((byte,))
+
+    def _line_ends(self) -> None:
+        found = re.search(rb"\x02(\d+)\*", self._line)
+        if self._line_hurt and found and (n := n_of(float(found[1]))):
+            self.damaged.add(n)
+        self._line.clear()
+        self._line_hurt = False
 
     def _pieces(self, data: bytes) -> list[bytes]:
         if not self.noise.split:
