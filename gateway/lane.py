@@ -14,10 +14,11 @@ import numpy as np
 
 from gateway.core.plan import Plan
 from gateway.core.ring_layout import PlanName
-from gateway.core.sample import Block, Flag
-from gateway.route import RouteCounters
+from gateway.core.sample import Block, Flag, empty_block
+from gateway.route import RouteCounters, Span
+from gateway.spool import Routed
 
-_AFTER_GAP = np.uint8(Flag.AFTER_GAP)
+_AFTER_GAP, _EPISODIC = np.uint8(Flag.AFTER_GAP), np.uint8(Flag.EPISODIC)
 END_OF_TIME = 1 << 63
 
 
@@ -31,8 +32,17 @@ class Chooser(Protocol):
     def take(self, rows: Block) -> Block:
         """Return what goes out now."""
 
+    given_up: Span
+    """Samples left out for want of room on the disk, not yet declared lost."""
+
     def due(self, now_ns: int) -> Block:
         """Return what has waited long enough."""
+
+    def waiting(self) -> Block:
+        """Return the samples that were taken and are not yet decided."""
+
+    def thin(self, on: bool) -> None:
+        """Give up what can be given up, or stop to."""
 
 
 class BlockEncoder(Protocol):
@@ -51,6 +61,11 @@ class Stream:
     encoder: BlockEncoder
     topic: str
     rows_per_message: int
+    keeps: bool = False  # its messages are never dropped before others, when space runs out: alerts
+
+    def periodic(self, rows: Block) -> bool:
+        """Tell whether a message of these samples may be dropped first: it holds nothing that comes only once."""
+        return not self.keeps and not bool((rows["flags"] & _EPISODIC).any())
 
 
 class Lane:
@@ -61,6 +76,8 @@ class Lane:
         self.plan_name: PlanName | None = None
         self.counters = RouteCounters()
         self.pending: list[tuple[Stream, Block]] = []  # each with the stream of its own plan
+        self.stored = 0  # highest sequence number in a message that the spool has taken
+        self.given_up = Span()
         self._streams: list[Stream] = []
         self._of_metric = np.empty(0, np.int64)
 
@@ -69,7 +86,7 @@ class Lane:
         self.due(END_OF_TIME)
         self.plan_name, self._streams = name, streams
         for stream in streams:
-            stream.router.counters = self.counters
+            stream.router.counters, stream.router.given_up = self.counters, self.given_up
         kinds = [next(i for i, s in enumerate(streams) if metric.kind in s.kinds) for metric in plan.metrics]
         self._of_metric = np.array(kinds, np.int64)
 
@@ -92,6 +109,37 @@ class Lane:
         """Move samples whose window has passed to `pending`."""
         for stream in self._streams:
             self._put(stream, stream.router.due(now_ns))
+
+    def thin(self, on: bool) -> None:
+        """Give up what can be given up, or stop to."""
+        for stream in self._streams:
+            stream.router.thin(on)
+
+    def take_given_up(self) -> Span:
+        """Return and forget what was given up since the last call: its owner declares it lost."""
+        span = Span(self.given_up.count, [*self.given_up.seq], [*self.given_up.t_ns])
+        self.given_up.count = 0
+        self.given_up.seq.clear()
+        self.given_up.t_ns.clear()
+        return span
+
+    def undecided(self) -> Block:
+        """Return the samples that the routes have taken and not yet decided: (n,) SAMPLE, in no order."""
+        return np.concatenate([empty_block(), *(stream.router.waiting() for stream in self._streams)])
+
+    def open(self) -> Block:
+        """Return all samples that were taken and are in no message yet: undecided or pending."""
+        return np.concatenate([self.undecided(), *(rows for _, rows in self.pending)])
+
+    def routed(self, rows: Block, undecided: Block) -> Routed:
+        """Return how far this device is cared for when a message of `rows`, the first that are pending, is stored.
+
+        undecided: as `undecided` returns it; handed in because it is the same for all messages of a round
+        """
+        through = max(self.stored, int(rows["seq"].max()))
+        rest = [self.pending[0][1][len(rows) :], *(more for _, more in self.pending[1:]), undecided]
+        seqs = [block["seq"][block["seq"] < through] for block in rest if len(block)]
+        return Routed.of(through, np.concatenate(seqs) if seqs else np.empty(0, np.uint64))
 
     def _put(self, stream: Stream, rows: Block) -> None:
         if not len(rows):

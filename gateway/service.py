@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.config import Config
+from gateway.config import Config, Device
 from gateway.config import Port as PortConfig
 from gateway.core.hl7 import Encoder
 from gateway.core.hl7_alert import AlertEncoder
@@ -31,12 +31,13 @@ from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import PlanName
 from gateway.core.transmit import Gate
 from gateway.delivery import ForwardLimits
-from gateway.forward import Forwarder, ForwardPlan, RingSource
+from gateway.forward import Forwarder, ForwardPlan
 from gateway.grade import Grade
 from gateway.lane import Lane, Stream
 from gateway.links.base import Link
 from gateway.port import Clocks, Port, PortDevice, guarded
 from gateway.ring_file import RingFile
+from gateway.ring_source import RingSource
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
@@ -130,7 +131,7 @@ class Forward:
         _say_recovery(self.spool.report)
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
         self.sink = config.sink_kind.create(config.sink, base)
-        lanes = {d.number: Lane(d.settings.name) for d in config.devices}
+        lanes = {d.settings.name: Lane(d.settings.name) for d in config.devices}
         self._base = base
         limits = ForwardLimits(config.forward.ack_timeout_s, config.forward.keep_s)
         make = ForwardPlan(self._compile, self._streams)
@@ -140,25 +141,27 @@ class Forward:
     def _compile(self, name: PlanName) -> Plan:
         return self._config.profiles.plan(name.profile_id, name.firmware)
 
-    def _streams(self, number: int, plan: Plan, name: PlanName, note: Callable[[int], str]) -> list[Stream]:
+    def _streams(self, device: str, plan: Plan, name: PlanName, note: Callable[[int], str]) -> list[Stream]:
         """Return what becomes of the samples of one device: values, waves, alerts."""
         config, topic = self._config, f"{self._base}/up"
-        said, device = (sender(config), identity(config, number)), config.devices[number].settings.name
+        placed = next(d for d in config.devices if d.settings.name == device)
+        said = sender(config), identity(placed)
         zone = ZoneInfo(config.gateway.timezone)
 
         def routed(carries: str) -> list[float | None]:
             return [config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
 
         watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
-        values, waves, alerts = Router(routed("values")), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
-        of_values = encoder(config, number, plan, name.serial)
+        periodic = [metric.kind == "numeric" and metric.category != "setting" for metric in plan.metrics]
+        values, waves, alerts = Router(routed("values"), periodic), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
+        of_values = encoder(config, placed, plan, name.serial)
         of_waves = WaveEncoder(plan, *said, zone, note)
         of_alerts = AlertEncoder(plan, *said, zone, note, watchdog_s or WATCHDOG_S)
         most = config.forward.rows_per_message
         return [
             Stream(VALUES, values, of_values, f"{topic}/oru-r01", most),
             Stream(WAVES, waves, of_waves, f"{topic}/wave", WAVE_ROWS),
-            Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1),
+            Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1, keeps=True),
         ]
 
     def start(self) -> None:
@@ -210,18 +213,17 @@ def sender(config: Config) -> Sender:
     )
 
 
-def identity(config: Config, number: int) -> DeviceIdentity:
+def identity(device: Device) -> DeviceIdentity:
     """Return who a device is and where it stands, as messages say it."""
-    device = config.devices[number]
     place = device.location
     return DeviceIdentity(
         device.settings.name, device.settings.eui64, place.unit, place.room, place.bed, place.facility
     )
 
 
-def encoder(config: Config, number: int, plan: Plan, serial: str = "") -> Encoder:
+def encoder(config: Config, device: Device, plan: Plan, serial: str = "") -> Encoder:
     """Return the encoder of the values of one device."""
-    return Encoder(plan, sender(config), identity(config, number), ZoneInfo(config.gateway.timezone), serial)
+    return Encoder(plan, sender(config), identity(device), ZoneInfo(config.gateway.timezone), serial)
 
 
 def _say_recovery(report: RecoveryReport) -> None:

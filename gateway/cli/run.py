@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,10 +16,10 @@ from gateway import service
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
-from gateway.core.errors import ConfigError, LinkError
+from gateway.core.errors import ConfigError
 from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
-from gateway.status import read_status
+from gateway.status import read_live_status
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
@@ -132,7 +131,7 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     watch -n 1 mdi status
     mdi status --json | jq .forward.spool.waiting
     """
-    found = _status(read_config(config))
+    found = read_live_status(read_config(config))
     if json:
         print_json(found)
     elif not found:
@@ -141,28 +140,6 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         _show(found)
     if not found or not all(role["alive"] for role in found.values()):
         raise typer.Exit(1)
-
-
-def _status(config: Config) -> dict[str, Any]:
-    """Return the status of each role. Alive means: written lately, and by a process that is still there."""
-    try:
-        found = read_status(config)
-        for role in found.values():
-            role["alive"] = role["alive"] and _exists(int(role["pid"]))
-    except (ValueError, TypeError, KeyError) as fault:
-        hint = "another program writes there; remove status-*.json"
-        raise LinkError("the status is none of a gateway", config.gateway.run_dir, hint) from fault
-    return found
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # asks only
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        return True
-    return True
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -202,3 +179,11 @@ def _show(found: dict[str, Any]) -> None:
                 )
             ],
         )
+        terms = ("seen", "acknowledged", "waiting", "lost", "rejected", "left_out")
+        rows = [(d["name"], *(d[term] for term in terms), _balance(d["difference"])) for d in state["devices"]]
+        columns = ("device", *(term.replace("_", " ") for term in terms), "balance")
+        print_table("Samples: seen = acknowledged + waiting + lost + rejected + left out by the routes", columns, rows)
+
+
+def _balance(difference: int) -> str:
+    return "holds" if not difference else f"{difference} UNACCOUNTED FOR, please report"

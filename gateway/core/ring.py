@@ -291,11 +291,6 @@ class RingReader(_Ring):
             taken += len(block.rows)
             yield block
 
-    @property
-    def cursor(self) -> int:
-        """Position behind the last block read."""
-        return self._cursor
-
     def release(self, position: int | None = None) -> None:
         """Give back what lies before `position`, by default all that was read: it is durable elsewhere, and what was
         missing is declared. Rows behind it that were read come again after a restart, holes before them do not."""
@@ -325,15 +320,26 @@ class RingReader(_Ring):
         """Return the rows dropped of a device that have not shown as missing yet."""
         return max(0, self.dropped_of(device) - self._declared[device])
 
-    def ahead(self) -> dict[str, int]:
-        """Return how many rows of each device are published and not yet read, from the headers of their blocks."""
-        rows: dict[str, int] = {}
-        cursor, head, names = self._cursor, self._words[at.HEAD], self.devices()
+    def counts(self) -> dict[str, tuple[int, int, int]] | None:
+        """Return of each device, by name: rows ever offered, rows published and not yet read (from the headers of their
+        blocks), rows dropped that no hole has shown yet. None while the writer is between two of its stores."""
+        words = self._words
+        head = words[at.HEAD]
+        names, ahead = self.devices(), self._ahead(head)
+        found = {name: (self.seen_of(i), ahead.get(i, 0), self.undeclared_of(i)) for i, name in enumerate(names)}
+        first = FIRST_SLOT + (words[at.NEWEST] + 1 & self._mask) * SLOT
+        whole = not head or words[at.NEXT_SEQ] > _first_seq(self._bytes, first + 8)[0]
+        settled = head == words[at.HEAD] and whole and sum(seen for seen, _, _ in found.values()) == self.seen
+        return found if settled else None
+
+    def _ahead(self, head: int) -> dict[int, int]:
+        rows: dict[int, int] = {}
+        cursor = self._cursor
         while cursor < head:
-            pos, n, _, device, *_ = at.BLOCK.unpack_from(self._bytes, FIRST_SLOT + (cursor & self._mask) * SLOT)
-            if pos != cursor or not 0 < n < self.slots or device >= len(names):
+            pos, n, _, device, *_ = _header(self._bytes, FIRST_SLOT + (cursor & self._mask) * SLOT)
+            if pos != cursor or not 0 < n < self.slots:
                 break
-            rows[names[device]] = rows.get(names[device], 0) + n
+            rows[device] = rows.get(device, 0) + n
             cursor += n + 1
         return rows
 

@@ -37,11 +37,9 @@ def offer(writer: RingWriter, device: str, n: int) -> bool:
 
 def account(reader: RingReader, had: Counter[str]) -> dict[str, int]:
     """What is known of each device, beside what was ever seen of it; equal when nothing is unaccounted for."""
-    ahead = reader.ahead()
-    return {
-        name: had[name] + ahead.get(name, 0) + reader.undeclared_of(index)
-        for index, name in enumerate(reader.devices())
-    }
+    counts = reader.counts()
+    assert counts is not None
+    return {name: had[name] + ahead + undeclared for name, (_, ahead, undeclared) in counts.items()}
 
 
 class DevicesMachine(RuleBasedStateMachine):

@@ -119,14 +119,14 @@ class Rig:
             clock=lambda: (int(self.now * 1e9), 0),
         )
         rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = {i: Lane(f"device{i}") for i in range(len(self.buffers))}
+        lanes = {name: Lane(name) for name in (f"device{i}" for i in range(len(self.buffers)))}
         make = ForwardPlan(
             self.compile,  # type: ignore[arg-type]
             self.streams,
         )
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, self.limits)
 
-    def streams(self, _source: int, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
+    def streams(self, _device: str, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
         encoder = FakeEncoder(plan.digest[:1].decode())
         return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
 
@@ -138,7 +138,8 @@ class Rig:
     def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1) -> bool:
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["source"], block["t_ns"] = values, device, t
-        return self.writers[device].publish(block, self.writers[device].add_plan(plan))
+        writer = self.writers[device]
+        return writer.publish(block, writer.add_plan(plan), writer.add_device(f"device{device}"))
 
     def step(self, seconds: float = 0.1) -> None:
         self.now += seconds
