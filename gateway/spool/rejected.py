@@ -16,7 +16,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -126,8 +125,3 @@ def ask(spool: Path, request: Request, name: str) -> Path:
     finally:
         os.close(fd)
     return path
-
-
-def as_json(value: Any) -> Any:
-    """Return plain values for printing."""
-    return msgspec.to_builtins(value)
