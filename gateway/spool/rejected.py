@@ -96,7 +96,7 @@ def parse(lines: Iterable[bytes]) -> Iterator[Rejected | Resent]:
     """Yield what the lines say; a damaged one is left out."""
     for line in lines:
         kind: type[Rejected] | type[Resent] = Resent if line.startswith(_RESENT) else Rejected
-        with suppress(msgspec.MsgspecError, ValueError):
+        with suppress(msgspec.MsgspecError, ValueError):  # bytes that are no UTF-8, or no base64
             entry = msgspec.json.decode(line, type=kind)
             if isinstance(entry, Resent) or entry.check == entry.checked().check:
                 yield entry
