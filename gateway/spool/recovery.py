@@ -117,7 +117,7 @@ def recover(disk: Disk, segments: list[Segment], cursor: CursorFile, ledger: Led
         tops.append(segment.last_seq)
         report.routed |= found.routed
         segment.close()
-    done = known.done if known else _before(first, segments)
+    done = known.done if known else done_before(first, {seq for segment in segments for seq in segment.carried})
     for _, loss in losses:
         for pair in loss.spans:
             done.add(*pair)
@@ -142,11 +142,10 @@ def _waits(number: tuple[int, int], segments: list[Segment], done: SeqSet) -> bo
     )
 
 
-def _before(first: int, segments: list[Segment]) -> SeqSet:
-    """Without a cursor: what was before the oldest segment is done, but for what was carried over into one."""
-    carried = sorted({seq for segment in segments for seq in segment.carried if seq < first})
+def done_before(first: int, carried: set[int]) -> SeqSet:
+    """Without a cursor: what was before seq `first`, of the oldest segment, is done, but for what was carried over."""
     done = SeqSet()
-    for previous, seq in pairwise((0, *carried, first)):
+    for previous, seq in pairwise((0, *sorted(seq for seq in carried if seq < first), first)):
         done.add(previous + 1, seq - 1)
     return done
 

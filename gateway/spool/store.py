@@ -19,7 +19,7 @@ from gateway.core.errors import InternalError
 from gateway.spool.chain import Chain
 from gateway.spool.counters import Counters, Samples
 from gateway.spool.cursor import Cursor, CursorFile
-from gateway.spool.errors import SpoolRefused
+from gateway.spool.errors import SpoolFull, SpoolRefused
 from gateway.spool.files import Disk
 from gateway.spool.fullness import Fullness
 from gateway.spool.layout import (
@@ -145,6 +145,9 @@ class Store:
         if active is None or not active.fits(size, self._reserve):
             self.fullness.keep_limit(self._segment_bytes)
             self.fullness.reserve()
+            self.room(size, self._reserve)
+            with suppress(SpoolFull):  # now, while the new one has room for what is carried over
+                self.fullness.reserve()
         elif active.empty:  # begun by an open or for a loss, which the limit does not hinder
             self.fullness.keep_limit(self._segment_bytes - active.end)
         active = self.room(size, self._reserve)
