@@ -34,6 +34,8 @@ from gateway.lane import END_OF_TIME, Lane, Stream
 from gateway.spool import Extent, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
+Spot = tuple[str, str]
+"""A device on its line, (port, device), by name: a device that is moved to another line is another one there."""
 READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory and on the time of a round
 
 
@@ -51,7 +53,7 @@ class ForwardPlan:
     """How lanes are made: compile a plan by name; and the streams of a device, its plan, its name, and its notes."""
 
     compile: Callable[[PlanName], Plan]
-    streams: Callable[[str, Plan, PlanName, Callable[[int], str]], list[Stream]]
+    streams: Callable[[Spot, Plan, PlanName, Callable[[int], str]], list[Stream]]
 
 
 class Forwarder:
@@ -60,19 +62,19 @@ class Forwarder:
     def __init__(
         self,
         rings: list[RingSource],
-        devices: Iterable[str],
+        devices: Iterable[Spot],
         make: ForwardPlan,
         spool: Spool,
         sink: Sink,
         limits: ForwardLimits,
     ) -> None:
         self.rings = rings
-        self.lanes: dict[str, Lane] = {}
+        self.lanes: dict[Spot, Lane] = {}
         self.spool = spool
         self.sink = sink
         self.counters = ForwardCounters()
         self._make = make
-        self._held: dict[str, Extent | None] = {}
+        self._held: dict[Lane, Extent | None] = {}
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
         self._said = ""
@@ -112,35 +114,35 @@ class Forwarder:
 
     # ---- a reload
 
-    def extend(self, rings: Iterable[RingSource], devices: Iterable[str]) -> None:
+    def extend(self, rings: Iterable[RingSource], devices: Iterable[Spot]) -> None:
         """Take up rings and devices that are new. What was removed stays: its last samples still come."""
         self.rings += rings
-        for name in devices:
-            if name not in self.lanes:
-                self.lanes[name] = Lane(name)
-                self._held[name] = self.spool.last_extent(name)
+        for spot in devices:
+            if spot not in self.lanes:
+                lane = self.lanes[spot] = Lane(spot[1])
+                self._held[lane] = self.spool.last_extent(lane.name)
 
-    def renew(self, devices: Iterable[str], limits: ForwardLimits) -> None:
+    def renew(self, devices: Iterable[Spot], limits: ForwardLimits) -> None:
         """Make the streams of these devices anew at their next sample. What waits in windows goes out as it would have.
 
         What could not be reproduced, or was not known, is tried again.
         """
-        for name in devices:
-            self.lanes[name].due(END_OF_TIME)
-            self.lanes[name].plan_name = None
+        for spot in devices:
+            self.lanes[spot].due(END_OF_TIME)
+            self.lanes[spot].plan_name = None
         self._delivery.limits = limits
         self._refused.clear()
         for ring in self.rings:
             ring.blocked = ""
 
-    def settle(self, devices: Iterable[str], positions: Mapping[str, int], now_ns: int) -> bool:
+    def settle(self, devices: Iterable[Spot], positions: Mapping[str, int], now_ns: int) -> bool:
         """Tell whether all samples of these devices up to the positions (by port) are stored; open windows are closed.
 
         False: a ring is not read so far (its plan is not known here), or the disk takes nothing now.
         """
         if any(ring.reader.cursor < positions.get(ring.port, 0) for ring in self.rings):
             return False
-        lanes = [self.lanes[name] for name in devices]
+        lanes = [self.lanes[spot] for spot in devices]
         for lane in lanes:
             lane.due(END_OF_TIME)
         self._store(now_ns)
@@ -159,7 +161,7 @@ class Forwarder:
     def _read(self, ring: RingSource) -> None:
         for block in ring.reader.read(READ_ROWS):
             name = ring.reader.plan_name(block.plan)
-            lane = self.lanes.get(block.device)
+            lane = self.lanes.get((ring.port, block.device))
             if lane is None or not self._use(lane, name, ring):
                 what = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
                 ring.blocked = what if lane else f"device {block.device} is not in this configuration"
@@ -187,7 +189,7 @@ class Forwarder:
         if plan is None or plan.digest != name.digest:
             self._refused.add(name.digest)
             return False
-        lane.use(name, plan, self._make.streams(lane.name, plan, name, ring.reader.note))
+        lane.use(name, plan, self._make.streams((ring.port, lane.name), plan, name, ring.reader.note))
         return True
 
     def _hole(self, lane: Lane, block: RingBlock) -> None:
@@ -210,19 +212,19 @@ class Forwarder:
 
     def _new(self, lane: Lane, rows: Block) -> Block:
         """Leave out what the spool already holds of this device."""
-        held = self._held.get(lane.name)
+        held = self._held.get(lane)
         if held is None:
             return rows
         first = int(rows["seq"][0])
         if not same_ring(held.last_seq, first):  # a ring made anew: what the old one held is unknown
-            self._held[lane.name] = None
+            self._held[lane] = None
             rows = rows.copy()
             rows["flags"][0] |= Flag.AFTER_GAP
             return rows
         fresh = rows[rows["seq"] > held.last_seq]
         self.counters.rows_again += len(rows) - len(fresh)
         if len(fresh):
-            self._held[lane.name] = None
+            self._held[lane] = None
         return fresh
 
     def _store(self, now_ns: int) -> None:

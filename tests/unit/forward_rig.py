@@ -17,7 +17,7 @@ from gateway.core.ring import RingReader, RingWriter
 from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE, Block
 from gateway.delivery import ForwardLimits
-from gateway.forward import Forwarder, ForwardPlan, RingSource
+from gateway.forward import Forwarder, ForwardPlan, RingSource, Spot
 from gateway.lane import Stream
 from gateway.route import Router
 from gateway.spool import Spool
@@ -134,14 +134,14 @@ class Rig:
             clock=lambda: (int(self.now * 1e9), 0),
         )
         rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = [f"device{i}" for i in range(len(self.buffers))]
+        lanes = [(f"port{i}", f"device{i}") for i in range(len(self.buffers))]
         make = ForwardPlan(
             self.compile,  # type: ignore[arg-type]
             self.streams,
         )
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, self.limits)
 
-    def streams(self, _device: str, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
+    def streams(self, _spot: Spot, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
         encoder = FakeEncoder(plan.digest[:1].decode())
         return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
 
