@@ -30,6 +30,11 @@ DeviceOption = Annotated[str | None, typer.Option("--device", metavar="EUI-64", 
 ApartOption = Annotated[bool, typer.Option("--apart", help="Show what is kept apart: demo, test and training data.")]
 DEFAULT = Path("kita.db")
 NOT_A_MONITOR = "Til dokumentation. Ikke overvågning og ikke alarm."
+CLOCK = {  # where the times of the sender are in doubt
+    "unsynchronised": "ur uden synkronisering",
+    "stepped": "ur netop stillet",
+    "unset": "ur aldrig stillet",
+}
 PRIORITY = {"PH": "høj", "PM": "mellem", "PL": "lav", "PN": "ingen"}
 
 
@@ -138,6 +143,9 @@ def latest_command(
 ) -> None:
     """Show the newest value of each metric with unit, validity and age.
 
+    Where the clock of the sender is in doubt, that is said beside the value; where it was set just then or never, the
+    age is counted from when the message came.
+
     \b
     mdi kita latest --database demo-data/kita.db --apart
     mdi kita latest --device 0009FBFFFE012345 --json
@@ -145,10 +153,10 @@ def latest_command(
     rows = latest(database, device, apart)
     now = time.time_ns()
     if json:
-        print_json([{**asdict(row), "age_s": round((now - row.t_utc_ns) / 1e9, 1)} for row in rows])
+        print_json([{**asdict(row), "age_s": round((now - row.order_ns) / 1e9, 1)} for row in rows])
         return
     cells = [
-        (r.device, r.da or r.ref_id, value_text(r), r.unit, r.limits, r.validity, age_text(now - r.t_utc_ns), marks(r))
+        (r.device, r.da or r.ref_id, value_text(r), r.unit, r.limits, r.validity, age_text(now - r.order_ns), marks(r))
         for r in rows
     ]
     print_table(
@@ -182,10 +190,11 @@ def alerts_command(
             PRIORITY.get(a.priority, a.priority),
             a.silenced,
             age_text(now - a.t_utc_ns),
+            CLOCK.get(a.clock, ""),
         )
         for a in active
     ]
-    print_table(str(database), ("apparat", "alarm", "om", "prioritet", "tilstand", "siden"), rows)
+    print_table(str(database), ("apparat", "alarm", "om", "prioritet", "tilstand", "siden", "mærker"), rows)
     for k in known:
         said = f"{k.active} aktive" if k.known else f"alarmtilstand ukendt i {age_text(now - k.t_utc_ns)}"
         if k.known and k.doubtful:
@@ -236,4 +245,5 @@ def age_text(ns: int) -> str:
 
 def marks(row: Latest) -> str:
     """Return what else is known of the value."""
-    return " ".join(flag.name.lower() for flag in Flag if row.flags & flag and flag.name)
+    flags = [flag.name.lower() for flag in Flag if row.flags & flag and flag.name]
+    return " ".join([*flags, CLOCK.get(row.clock, "")]).strip()
