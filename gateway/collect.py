@@ -32,7 +32,7 @@ from gateway.core.ring_layout import PlanName, same_ring
 from gateway.core.ring_reader import RingBlock
 from gateway.core.sample import Block, Flag
 from gateway.delivery import ForwardCounters
-from gateway.lane import Lane, Pending, Stream
+from gateway.lane import Lane, Pending, Spot, Stream
 from gateway.ring_source import RingSource
 from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Pressure, Routed, Samples, Spool, SpoolFailed
@@ -48,7 +48,7 @@ class ForwardPlan:
     """How lanes are made: compile a plan by name; and the streams of a device, its plan, its name, and its notes."""
 
     compile: Callable[[PlanName], Plan]
-    streams: Callable[[str, Plan, PlanName, Callable[[int], str]], list[Stream]]
+    streams: Callable[[Spot, Plan, PlanName, Callable[[int], str]], list[Stream]]
 
 
 class Collector:
@@ -63,33 +63,35 @@ class Collector:
         say: Callable[[str], None],
     ) -> None:
         self.rings = rings
-        self.lanes: dict[str, Lane] = {}
+        self.lanes: dict[Spot, Lane] = {}
         self.spool = spool
         self.counters = counters
         self._make = make
         self._say = say
-        self._routed: dict[str, Routed | None] = {}  # of an earlier life, until the ring is read so far
+        self._routed: dict[Lane, Routed] = {}  # of an earlier life, until the ring is read so far
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
         self._again: Counter[str] = Counter()  # samples of each device that were read once more after a restart
         self._thin = False
         self._thinned_ns = 0  # UTC of the last declaration of what was given up
 
-    def add(self, devices: Iterable[str]) -> None:
+    def add(self, devices: Iterable[Spot]) -> None:
         """Take up devices that are new."""
-        for name in devices:
-            if name not in self.lanes:
-                self.lanes[name] = Lane(name)
-                self._routed[name] = self.spool.routed(name)
+        for spot in devices:
+            if spot not in self.lanes:
+                lane = self.lanes[spot] = Lane(spot[1])
+                routed = self.spool.routed(lane.name)
+                if routed is not None:
+                    self._routed[lane] = routed
 
-    def renew(self, devices: Iterable[str]) -> None:
+    def renew(self, devices: Iterable[Spot]) -> None:
         """Make the streams of these devices anew at their next sample. What waits in windows goes out as it would have.
 
         What could not be reproduced, or was not known, is tried again.
         """
-        for name in devices:
-            self.lanes[name].due(END_OF_TIME, END_OF_TIME)
-            self.lanes[name].plan_name = None
+        for spot in devices:
+            self.lanes[spot].due(END_OF_TIME, END_OF_TIME)
+            self.lanes[spot].plan_name = None
         self._refused.clear()
         for ring in self.rings:
             ring.blocked = ""
@@ -114,10 +116,13 @@ class Collector:
         for extent, _ in self._undeclared:
             undeclared[extent.device] += extent.count
         drawn: dict[str, Account] = {}
-        for name in {*self.lanes, *self.spool.samples, *(name for ring in settled for name in ring)} - {""}:
-            lane, spool = self.lanes.get(name), self.spool.samples.get(name, Samples())
-            waiting = (len(lane.open()) + lane.given_up.count if lane else 0) + undeclared[name]
-            left_out = lane.counters.thinned + lane.counters.not_routed if lane else 0
+        lanes: dict[str, list[Lane]] = {}  # one each, but for a device that was moved to another line
+        for (_, name), lane in self.lanes.items():
+            lanes.setdefault(name, []).append(lane)
+        for name in {*lanes, *self.spool.samples, *(name for ring in settled for name in ring)} - {""}:
+            mine, spool = lanes.get(name, []), self.spool.samples.get(name, Samples())
+            waiting = sum(len(lane.open()) + lane.given_up.count for lane in mine) + undeclared[name]
+            left_out = sum(lane.counters.thinned + lane.counters.not_routed for lane in mine)
             count = LaneCount(self._again[name], waiting, self.spool.declared.get(name, 0), left_out)
             drawn[name] = balance(settled, spool, count, name)
         return drawn
@@ -127,7 +132,7 @@ class Collector:
     def _read(self, ring: RingSource) -> None:
         for block in ring.read(READ_ROWS):
             name = ring.reader.plan_name(block.plan)
-            lane = self.lanes.get(block.device)
+            lane = self.lanes.get((ring.port, block.device))
             if lane is None or not self._use(lane, name, ring):
                 what = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
                 ring.blocked = what if lane else f"device {block.device} is not in this configuration"
@@ -155,7 +160,7 @@ class Collector:
         if plan is None or plan.digest != name.digest:
             self._refused.add(name.digest)
             return False
-        lane.use(name, plan, self._make.streams(lane.name, plan, name, ring.reader.note))
+        lane.use(name, plan, self._make.streams((ring.port, lane.name), plan, name, ring.reader.note))
         return True
 
     def _hole(self, block: RingBlock) -> None:
@@ -167,11 +172,11 @@ class Collector:
 
     def _new(self, lane: Lane, rows: Block) -> Block:
         """Leave out what an earlier life of this forwarder has cared for."""
-        routed = self._routed.get(lane.name)
+        routed = self._routed.get(lane)
         if routed is None:
             return rows
         if not same_ring(routed.through, int(rows["seq"][0])):  # a ring made anew: what the old one held is unknown
-            self._routed[lane.name] = None
+            del self._routed[lane]
             rows = rows.copy()
             rows["flags"][0] |= Flag.AFTER_GAP
             return rows
@@ -180,7 +185,7 @@ class Collector:
         self.counters.rows_again += len(rows) - len(fresh)
         self._again[lane.name] += len(rows) - len(fresh)
         if rows["seq"][-1] >= routed.through:
-            self._routed[lane.name] = None
+            del self._routed[lane]
         return fresh
 
     # ---- losses
@@ -235,7 +240,8 @@ class Collector:
             return
         self._say("")
         for ring in self.rings:
-            open_rows = [self.lanes[name].open()["seq"] for name in ring.devices if name in self.lanes]
+            spots = [(ring.port, name) for name in ring.devices]
+            open_rows = [self.lanes[spot].open()["seq"] for spot in spots if spot in self.lanes]
             ring.release(min((int(seqs.min()) for seqs in open_rows if len(seqs)), default=None))
 
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
