@@ -150,6 +150,25 @@ def test_a_window_full_of_what_is_never_answered_lets_the_rest_through(rig: Rig)
     assert all("no answer" in str(line["reason"]) for line in rejected(rig))
 
 
+def test_a_full_window_that_moves_sets_nothing_aside_early(rig: Rig) -> None:
+    """Three of five places are held by poison, the others are busy: full, but the line goes on."""
+    rig.sink.decide = lambda _: None
+    rig.publish(13)
+    rig.publish(13)
+    rig.publish(13)
+    answered = 3
+    for _ in range(3000):
+        rig.publish(1, 1)
+        before = len(rig.sink.sent)
+        rig.step(0.5)
+        for message in rig.sink.sent[answered:before]:  # sent in an earlier round: always two are busy
+            if value(message) != 13:
+                rig.sink.say(message.control_id, Verdict.ACCEPT)
+        answered = before
+    assert rig.forwarder.counters.given_up == 3
+    assert times_sent(rig, 13) == 3 * rig.limits.give_up_after
+
+
 def test_a_connection_that_flaps_passes_nothing_over(rig: Rig) -> None:
     """Each new session sends again what the one before left: that is no judgement on a message."""
     rig.sink.decide = poison
