@@ -135,6 +135,8 @@ class Connection:
             self._reason, self._ready_at, self._granted, self._status_mid = "", None, None, 0
             try:
                 self._live()
+            except OSError as fault:  # paho's own: no descriptor left for what wakes its loop
+                self._reason = fault.strerror or str(fault)
             except Exception as fault:  # the supervisor of this thread: without it a bug would be a silent gap
                 log.exception("MQTT connection to %s failed", self._where)
                 self._reason = repr(fault)
