@@ -71,11 +71,22 @@ class Lane:
     def __init__(self, name: str) -> None:
         self.name = name
         self.plan_name: PlanName | None = None
+        self._source: int | None = None
         self.counters = RouteCounters()
         self.pending: list[Pending] = []
         self._clock = NOTHING_SAID
         self._streams: list[Stream] = []
         self._of_metric = np.empty(0, np.int64)
+
+    def own(self, rows: Block) -> Block:
+        """Return rows of this device under one number for ever: numbers are positions, and an edit shifts them."""
+        number = int(rows["source"][0])
+        if self._source is None:
+            self._source = number
+        if number != self._source:
+            rows = rows.copy()
+            rows["source"] = self._source
+        return rows
 
     def use(self, name: PlanName, plan: Plan, streams: list[Stream]) -> None:
         """Go on with another plan. What waits belongs to the one before, and goes out. One device, one count."""

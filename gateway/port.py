@@ -10,6 +10,7 @@ or a device closes the link, is said once, and is tried again with growing pause
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,6 +36,9 @@ READ_S = 1.0  # longest wait in link.read: every blocking call ends within a sec
 PAUSES_S = (0.5, 1.0, 2.0, 5.0)  # between tries to open a line; a replugged cable works again within 5 s
 SAY_AGAIN_S = 60.0
 PARTING_S = 3.0  # how long a device may take to answer the release (IntelliVue: 3 s)
+STALL_S = 3.0  # a round reads 1 s and writes 1 s at most; a line's buffer (4 KiB) fills in 0.4 s at 115,200 baud
+ROUND_S = 10.0  # within this the thread shows itself again: a read is 1 s, parting 3 s, the longest pause 5 s
+OPEN_S = 60.0  # opening may ask a name server: 30 s with three that are silent (resolv.conf(5)), then 3 s to connect
 
 
 @dataclass(slots=True)
@@ -102,7 +106,8 @@ class Port:
         self.ring = ring
         self.counters = PortCounters()
         self.state = "starting"
-        self.progress = 0.0  # monotonic time of the last round: the supervisor watches it
+        self.progress = 0.0  # monotonic time of the last round
+        self.due = math.inf  # monotonic time of the next sign of life: the supervisor watches it
         self._gate = gate
         self._compile = compile_plan
         self._clocks = clocks
@@ -120,9 +125,10 @@ class Port:
         """Serve the line until `stop` is set."""
         tries = 0
         while not stop.is_set():
-            self.progress = self._clocks.monotonic()
+            self.alive(OPEN_S)
             try:
                 self.link.open()
+                self.alive(ROUND_S)
                 self.state = "open"
                 self.protocol.start(self._clocks.monotonic())
                 while not stop.is_set():
@@ -132,20 +138,30 @@ class Port:
             except LinkEnded as end:
                 self.link.close()
                 self._say(str(end), "end")
+                self.alive(math.inf)
                 stop.wait()
             except LinkError as fault:
                 self.counters.link_errors += 1
                 self._say(str(fault), str(fault))
                 self.link.close()
+                self.alive(ROUND_S)
                 stop.wait(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
                 tries += 1
         self.link.close()
         self.state = "stopped"
 
+    def alive(self, within_s: float) -> None:
+        """Show a sign of life, and promise the next one within so many seconds."""
+        self.progress = self._clocks.monotonic()
+        self.due = self.progress + within_s
+
     def _round(self) -> bool:
         """Read once, publish, answer. Return whether bytes came."""
-        now = self._clocks.monotonic()
-        self.progress = now
+        before = self.progress
+        self.alive(ROUND_S)
+        now = self.progress
+        if now - before > STALL_S:  # the process was stopped, or the box too slow: the line's buffer may have run over
+            self.ring.gap = True
         self._write(now)
         wake = self.protocol.next_wake()
         wait = READ_S if wake is None else min(READ_S, max(0.0, wake - self._clocks.monotonic()))
@@ -308,4 +324,6 @@ def guarded(port: Port, stop: threading.Event) -> None:
         except Exception:
             port.state = "stopped by a bug; see the log, please report"
             log.exception("port %s: bug", port.name)
+        port.alive(ROUND_S)
         stop.wait(PAUSES_S[-1])
+    port.due = math.inf

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
     """Return the state of the way from ring to receiver."""
     return {
         "sink": forwarder.sink.state(),
+        "alarm": forwarder.alarm,
         "sink_counters": asdict(forwarder.sink.counters),
         "counters": asdict(forwarder.counters),
         "spool": {
@@ -68,6 +70,20 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
         ],
         "devices": [{"name": lane.name, **asdict(lane.counters)} for lane in forwarder.lanes.values()],
     }
+
+
+def headline(acquire: dict[str, Any], forward: dict[str, Any], stuck: Sequence[str]) -> str:
+    """Return one line for a person of what the roles of this process do: systemctl status shows it. {}: not here."""
+    said = [f"STUCK: {', '.join(stuck)}"] if stuck else []
+    if acquire:
+        states = [port["state"] for port in acquire["ports"]]
+        receiving = states.count("receiving")
+        said.append(f"{receiving} of {len(states)} ports receiving")
+    if forward:
+        waiting = forward["spool"]["waiting"]
+        said += [forward["sink"], f"{waiting} message{'s' * (waiting != 1)} waiting"]
+        said.append(f"guarantee {forward['grade']['letter']}")
+    return ", ".join(said)
 
 
 def status_path(config: Config, role: str) -> Path:

@@ -10,6 +10,7 @@ alert        one row per change of an alert, as it was told; nothing is ever ove
 alert_now    device, event, path -> the newest row of alert
 alerting     device -> the newest sign of life of its alerts, and how long it holds
 dead_letter  messages that were refused, with the reason and the bytes; repeats of one are counted, not kept twice
+received     which message numbers of each gateway have come, as ranges; see kita.numbers
 counter      numbers that no row stands for: repeated messages
 
 order_ns, UTC, decides what is newest. It is the time that was told. It is when the message came where that time lies
@@ -19,7 +20,7 @@ So a clock that was a year ahead leaves nothing behind that stays the newest for
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 3  # PRAGMA user_version
+SCHEMA_VERSION = 4  # PRAGMA user_version
 
 _COLUMNS = """
     id        INTEGER PRIMARY KEY,
@@ -36,6 +37,18 @@ _COLUMNS = """
     status    TEXT NOT NULL,     -- OBX-11
     t_utc_ns  INTEGER NOT NULL,  -- time of the observation: OBX-14, else OBR-7
     limits    TEXT NOT NULL      -- OBX-7: the alarm limits set on the device, "" where it does not say
+"""
+
+RECEIVED = """
+CREATE TABLE received (
+    sender   TEXT NOT NULL,     -- MSH-3
+    gateway  TEXT NOT NULL,     -- first part of MSH-10
+    epoch    INTEGER NOT NULL,  -- second part: which start of the gateway
+    first    INTEGER NOT NULL,  -- third part: numbers first to last have all come
+    last     INTEGER NOT NULL,
+    since_ns INTEGER NOT NULL,  -- UTC, when the first of them came: a hole before it is known since then
+    PRIMARY KEY (sender, gateway, epoch, first)
+) WITHOUT ROWID;
 """
 
 SCHEMA = f"""
@@ -133,19 +146,16 @@ CREATE TABLE dead_letter (
     times       INTEGER NOT NULL,      -- how often it came
     payload     BLOB NOT NULL
 );
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+{RECEIVED}CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counter VALUES ('repeated', 0);
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
-FROM_VERSION = {
-    2: """
+CLOCKS = """
 ALTER TABLE message ADD COLUMN clock TEXT NOT NULL DEFAULT '';
 ALTER TABLE message ADD COLUMN clock_step_s REAL NOT NULL DEFAULT 0;
 ALTER TABLE latest RENAME COLUMN t_utc_ns TO order_ns;
 ALTER TABLE alert_now RENAME COLUMN t_utc_ns TO order_ns;
 ALTER TABLE alerting RENAME COLUMN t_utc_ns TO order_ns;
-PRAGMA user_version = 3;
-""",
-}
-"""What makes a database of an older version one of the next."""
+"""
+"""What a database of version 3 lacks."""

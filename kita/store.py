@@ -26,7 +26,8 @@ from typing import IO
 from gateway.core.clock import ClockQuality
 from gateway.core.errors import ConfigError, DeliveryError
 from kita.measured import NOTHING_MORE, Measured, names_event
-from kita.schema import FROM_VERSION, SCHEMA, SCHEMA_VERSION
+from kita.numbers import note, note_all
+from kita.schema import CLOCKS, RECEIVED, SCHEMA, SCHEMA_VERSION
 
 _INSERT = [f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)" for table in ("observation", "apart")]
 
@@ -130,6 +131,8 @@ class Store:
     def _put(self, batch: Sequence[Intake], received_ns: int) -> list[Fate]:
         latest: _Latest = {}
         fates = [self._put_one(intake, received_ns, latest) for intake in batch]
+        for intake in batch:
+            note(self._db, intake.sender, intake.control_id, received_ns)
         self._db.executemany(
             "INSERT INTO latest VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE"
             " SET order_ns = excluded.order_ns, row = excluded.row"
@@ -232,10 +235,16 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        while version in FROM_VERSION:
-            self._db.executescript(f"BEGIN; {FROM_VERSION[version]} COMMIT;")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
+        if version == 2:  # it did not know yet which numbers have come
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(RECEIVED)
+            note_all(self._db)
+            self._db.execute("PRAGMA user_version = 3")
+            self._db.execute("COMMIT")
+            version = 3
+        if version == 3:  # it did not know yet what senders say of their clocks
+            self._db.executescript(f"BEGIN IMMEDIATE; {CLOCKS} PRAGMA user_version = 4; COMMIT;")
+        elif version not in (0, SCHEMA_VERSION):
             hint = f"this program reads version {SCHEMA_VERSION}"
             raise ConfigError(f"database has schema version {version}", str(self._path), hint)
 

@@ -1,4 +1,4 @@
-"""mdi kita run, latest, count: the receiving side, and what it has stored."""
+"""mdi kita run, latest, count, gaps …: the receiving side, and what it has stored."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from gateway.cli.output import out, print_json, print_table, print_wave
 from gateway.cli.run import JsonOption, stop_on_signals
 from gateway.core.sample import Flag
+from kita.numbers import gaps
 from kita.query import Latest, count, latest
 from kita.query_measured import alerts, waves
 from kita.service import run as run_kita
@@ -80,6 +81,31 @@ def count_command(database: Database = DEFAULT, json: JsonOption = False) -> Non
         print_json(counts)
         return
     print_table(str(database), ("what", "count"), counts.items())
+
+
+@app.command("gaps")
+def gaps_command(database: Database = DEFAULT, json: JsonOption = False) -> None:
+    """Show which messages of each gateway have not come.
+
+    A gateway numbers its messages without a hole. What is missing was lost on the way (by a broker, when a PUBACK
+    releases), was declared lost by the gateway, or is still under way. The exit code is 1 when something is missing.
+
+    \b
+    mdi kita gaps --database kita.db
+    """
+    found = gaps(database)
+    missing = sum(one.missing for one in found)
+    if json:
+        print_json([{**asdict(one), "missing": one.missing} for one in found])
+    else:
+        rows = [(one.gateway, one.first, one.last, one.received, one.missing) for one in found]
+        print_table(str(database), ("gateway", "første", "nyeste", "modtaget", "mangler"), rows)
+        now = time.time_ns()
+        for gap in (gap for one in found for gap in one.gaps):
+            numbers = f"{gap.first}" if gap.missing == 1 else f"{gap.first}–{gap.last}"
+            out.print(f"{gap.gateway}: {numbers} mangler, kendt i {age_text(now - gap.since_ns)}", style="bold red")
+    if missing:
+        raise typer.Exit(1)
 
 
 @app.command("latest")

@@ -13,12 +13,15 @@ Invariants
     status has been published and answered, so all of the broker's Receive Maximum is free for messages.
   - Events of one connection lie on the queue between its Ready and its Closed, in the order of the wire;
     acknowledgements that the broker had kept come before Ready.
-  - The queue is bounded: a flood of acknowledgements is cut at MAX_EVENTS and counted.
+  - The queue is bounded: a flood of acknowledgements is cut at MAX_EVENTS and counted. Behind FLOOD_EVENTS waiting ones
+    only those are taken that name a message under way, so a flood of others neither fills the queue nor costs the owner
+    its time: the line keeps its rate.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
 import socket
 import threading
@@ -38,11 +41,14 @@ from gateway.sinks.mqtt_settings import MqttSettings, Topics
 log = logging.getLogger("mdi.mqtt")
 
 MAX_EVENTS = 1024
+FLOOD_EVENTS = 64  # three windows of answers; the owner reads as many in about a millisecond
 MAX_ACK_BYTES = 16_384  # an ACK of ours is below 500 bytes; ERR segments of others add some hundred each
 CONNECT_TIMEOUT_S = 3.0  # one repetition of a lost SYN takes 1 s (RFC 6298), TLS needs some round trips
 HANDSHAKE_S = 10.0  # from TCP connection to Ready
 TICK_S = 0.2  # how soon a stop is seen
 GOODBYE_S = 1.5
+ROUND_S = 10.0  # within this the thread shows itself again once connected: a round of paho's loop is TICK_S
+CONNECT_S = 60.0  # a name server can take 30 s (resolv.conf(5)), then TCP and TLS for each address of the broker
 STABLE_S = 30.0  # a connection that lived this long was a good one: the pauses start small again
 UNLIMITED = 2**32
 
@@ -88,7 +94,9 @@ class Connection:
     def __init__(self, settings: MqttSettings, topics: Topics) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.acks_dropped = 0
+        self.under_way: frozenset[bytes] = frozenset()  # control ids; written by the owner of the sink
         self.state = "not started"
+        self.due = math.inf  # monotonic time of the next sign of life
         self._settings = settings
         self._topics = topics
         self._where = f"{settings.host}:{settings.port}"
@@ -129,10 +137,12 @@ class Connection:
                 self._pause(random.uniform(pause / 2, pause))  # a ward full of gateways must not return in step
             pause = min(2 * pause, self._settings.reconnect_max_s)
         self.state = "stopped"
+        self.due = math.inf
 
     def _pause(self, seconds: float) -> None:
         self.state = f"waiting {seconds:.0f} s to reconnect to {self._where}: {self._reason}"
         self._log(logging.WARNING, f"no connection to {self._where}: {self._reason}")
+        self.due = time.monotonic() + seconds + ROUND_S
         self._stop.wait(seconds)
 
     def _log(self, level: int, what: str) -> None:
@@ -144,6 +154,7 @@ class Connection:
     def _live(self) -> None:
         """Connect and stay until the connection ends; `_reason` then says why."""
         client, settings = self._client(), self._settings
+        self.due = time.monotonic() + CONNECT_S
         try:
             self._connect(client)
         except OSError as fault:  # also ssl.SSLError and socket.gaierror
@@ -151,6 +162,7 @@ class Connection:
             return
         began = time.monotonic()
         while client.loop(TICK_S) == MQTT_ERR_SUCCESS:
+            self.due = time.monotonic() + ROUND_S
             if self._stop.is_set():
                 self._goodbye(client)
                 return
@@ -251,7 +263,11 @@ class Connection:
         self.events.put(self._granted)
 
     def _on_message(self, _client: Client, _: Any, message: MQTTMessage) -> None:
-        if len(message.payload) > MAX_ACK_BYTES or self.events.qsize() >= MAX_EVENTS:
+        waiting = self.events.qsize()
+        if len(message.payload) > MAX_ACK_BYTES or waiting >= MAX_EVENTS:
+            self.acks_dropped += 1
+            return
+        if waiting >= FLOOD_EVENTS and not any(control_id in message.payload for control_id in self.under_way):
             self.acks_dropped += 1
             return
         self.events.put(Incoming(bytes(message.payload), getattr(message.properties, "CorrelationData", None)))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway import registry, service
+from gateway.acquire import Acquire
 from gateway.config import read_config
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene
@@ -78,7 +79,7 @@ class Ward:
         self.noise("wrong-baud", 2_000)
         self.noise("babbling", 500_000)
         self.line("silent")
-        self.forward, self.acquire = service.Forward(self.config), service.Acquire(self.config)
+        self.forward, self.acquire = service.Forward(self.config, threading.Event()), Acquire(self.config)
         self.forward.start()
         self.acquire.start()
 

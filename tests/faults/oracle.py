@@ -30,6 +30,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from signal import SIGABRT, SIGKILL
 from typing import Any, Protocol
 
 from tests.faults.ledger_device import n_of
@@ -345,7 +346,7 @@ def _bad_end(end: Ended) -> str:
     """Return what is wrong with the end of a process, "" when it is as it should be."""
     if not end.asked:
         return f"{end.part} ended by itself with code {end.code}"
-    wanted = -end.asked if end.asked == 9 else 0
+    wanted = -end.asked if end.asked in (SIGKILL, SIGABRT) else 0
     if end.code != wanted and end.part in (*READERS, "forward", "kita"):
         known = "" if end.code in DOCUMENTED else ", which is not documented"
         return f"{end.part} ended with code {end.code}{known} after signal {end.asked}"

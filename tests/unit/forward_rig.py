@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +19,10 @@ from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE, Block
 from gateway.delivery import ForwardLimits
 from gateway.forward import Forwarder, ForwardPlan, RingSource
-from gateway.lane import Lane, Stream
+from gateway.lane import Stream
 from gateway.route import Router
 from gateway.spool import Spool
+from gateway.spool.files import Files
 
 PLAN = PlanName(b"p" * 32, "vendor/model", "1")
 OTHER = PlanName(b"o" * 32, "vendor/model", "2")
@@ -32,6 +35,7 @@ class FakeSink:
     counters: None = None
     expires: float = 0.0
     answer: Verdict | None = Verdict.ACCEPT
+    decide: Callable[[Message], Verdict | None] | None = None  # instead of `answer`, for each message
     window: int = 5
     number: int = 1
     sent: list[Message] = field(default_factory=list)
@@ -52,8 +56,9 @@ class FakeSink:
     def send(self, message: Message) -> None:
         self.sent.append(message)
         self.under_way.add(message.control_id)
-        if self.answer is not None:
-            self.say(message.control_id, self.answer)
+        answer = self.decide(message) if self.decide else self.answer
+        if answer is not None:
+            self.say(message.control_id, answer)
 
     def say(self, control_id: str, verdict: Verdict) -> None:
         self.said.append(Outcome(control_id, verdict, "" if verdict is Verdict.ACCEPT else "because"))
@@ -96,11 +101,20 @@ class FakePlanWithDigest:
 
 
 class Rig:
-    """Ring, spool, sink and forwarder of one or two devices."""
+    """Ring, spool, sink and forwarder of one or two devices. sink: instead of the fake one; files: a disk in memory."""
 
-    def __init__(self, path: Path, slots: int = 256, devices: int = 1, rows_per_message: int = 10) -> None:
+    def __init__(
+        self,
+        path: Path,
+        slots: int = 256,
+        devices: int = 1,
+        rows_per_message: int = 10,
+        sink: Any = None,
+        files: Files | None = None,
+    ) -> None:
         self.path = path
-        self.sink = FakeSink()
+        self.files = files
+        self.sink = sink or FakeSink()
         self.now = 1000.0
         self.set_ns = 0  # the wall clock was set by so much
         self.buffers = [memoryview(bytearray(buffer_size(slots))) for _ in range(devices)]
@@ -118,17 +132,18 @@ class Rig:
             gateway="gw",
             segment_bytes=1 << 16,
             limit_bytes=1 << 20,
+            files=self.files,
             clock=lambda: (int(self.now * 1e9), 0),
         )
         rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = {i: Lane(f"device{i}") for i in range(len(self.buffers))}
+        lanes = [f"device{i}" for i in range(len(self.buffers))]
         make = ForwardPlan(
             self.compile,  # type: ignore[arg-type]
             self.streams,
         )
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, self.limits)
 
-    def streams(self, _source: int, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
+    def streams(self, _device: str, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
         encoder = FakeEncoder(plan.digest[:1].decode())
         return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
 
@@ -140,7 +155,8 @@ class Rig:
     def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1, clock: int = 0) -> bool:
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["source"], block["t_ns"] = values, device, t
-        return self.writers[device].publish(block, self.writers[device].add_plan(plan), clock=clock)
+        writer = self.writers[device]
+        return writer.publish(block, writer.add_plan(plan), writer.add_device(f"device{device}"), clock)
 
     def step(self, seconds: float = 0.1) -> None:
         self.now += seconds

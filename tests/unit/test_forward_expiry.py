@@ -44,7 +44,7 @@ class WaveRig(Rig):
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["metric"], block["flags"] = values, 1, Flag.WAVEFORM
         block["t_ns"] = int(self.now * 1e9)
-        assert self.writers[0].publish(block, self.writers[0].add_plan(PLAN))
+        assert self.writers[0].publish(block, self.writers[0].add_plan(PLAN), self.writers[0].add_device("device0"))
 
 
 @pytest.fixture
