@@ -106,10 +106,10 @@ class _Service:
             workers += self._acquire.workers
         if self._forward:
             workers += self._forward.workers
-        self._supervisor.look(workers, time.monotonic())
         if not self._ready and (self._forward is None or self._forward.rounds):
             self._ready = True
             self._notify.ready()
+        self._supervisor.look(workers, time.monotonic())
         if self._ready and orders.reload.is_set() and not self._reload.running:
             orders.reload.clear()
             self._notify.reloading()

@@ -76,6 +76,7 @@ class Forward:
             gateway=gateway.name,
             segment_bytes=config.spool.segment_mib << 20,
             limit_bytes=config.spool.limit_mib << 20,
+            compression=config.spool.compression,
             clock=lambda: (time.monotonic_ns(), time.time_ns()),
         )
         _say_recovery(self.spool.report)

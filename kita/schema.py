@@ -151,11 +151,14 @@ INSERT INTO counter VALUES ('repeated', 0);
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
-CLOCKS = """
+FROM_VERSION = {
+    2: """
 ALTER TABLE message ADD COLUMN clock TEXT NOT NULL DEFAULT '';
 ALTER TABLE message ADD COLUMN clock_step_s REAL NOT NULL DEFAULT 0;
 ALTER TABLE latest RENAME COLUMN t_utc_ns TO order_ns;
 ALTER TABLE alert_now RENAME COLUMN t_utc_ns TO order_ns;
 ALTER TABLE alerting RENAME COLUMN t_utc_ns TO order_ns;
-"""
-"""What a database of version 3 lacks."""
+PRAGMA user_version = 3;
+""",
+}
+"""What makes a database of an older version one of the next."""

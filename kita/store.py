@@ -27,7 +27,7 @@ from gateway.core.clock import ClockQuality
 from gateway.core.errors import ConfigError, DeliveryError
 from kita.measured import NOTHING_MORE, Measured, names_event
 from kita.numbers import note, note_all
-from kita.schema import CLOCKS, RECEIVED, SCHEMA, SCHEMA_VERSION
+from kita.schema import FROM_VERSION, RECEIVED, SCHEMA, SCHEMA_VERSION
 
 _INSERT = [f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)" for table in ("observation", "apart")]
 
@@ -235,15 +235,15 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        if version == 2:  # it did not know yet which numbers have come
+        while version in FROM_VERSION:
+            self._db.executescript(f"BEGIN; {FROM_VERSION[version]} COMMIT;")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 3:  # it did not know yet which numbers have come
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(RECEIVED)
             note_all(self._db)
-            self._db.execute("PRAGMA user_version = 3")
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._db.execute("COMMIT")
-            version = 3
-        if version == 3:  # it did not know yet what senders say of their clocks
-            self._db.executescript(f"BEGIN IMMEDIATE; {CLOCKS} PRAGMA user_version = 4; COMMIT;")
         elif version not in (0, SCHEMA_VERSION):
             hint = f"this program reads version {SCHEMA_VERSION}"
             raise ConfigError(f"database has schema version {version}", str(self._path), hint)

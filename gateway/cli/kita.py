@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import groupby
 from math import isnan
@@ -14,9 +16,11 @@ import typer
 from gateway.cli.output import out, print_json, print_table, print_wave
 from gateway.cli.run import JsonOption, stop_on_signals
 from gateway.core.sample import Flag
+from gateway.notify import Notify
 from kita.numbers import gaps
 from kita.query import Latest, count, latest
 from kita.query_measured import alerts, waves
+from kita.service import TICK_S
 from kita.service import run as run_kita
 from kita.settings import KitaSettings
 
@@ -66,7 +70,29 @@ def run(
         cert=cert,
         key=key,
     )
-    run_kita(settings, stop_on_signals())
+    notify = Notify(os.environ, os.getpid())
+    run_kita(settings, stop_on_signals(), on_turn=Pulse(notify, time.monotonic))
+
+
+class Pulse:
+    """Tells systemd at each turn of the receiving loop: ready at the first, alive each half interval of the watchdog.
+
+    A database that hangs, or a lock that is never given back, turns nothing, and the watchdog ends it.
+    """
+
+    def __init__(self, notify: Notify, monotonic: Callable[[], float]) -> None:
+        self._notify, self._monotonic = notify, monotonic
+        self._next: float | None = None
+
+    def __call__(self) -> None:
+        """The loop has turned."""
+        now = self._monotonic()
+        if self._next is None:
+            self._notify.ready()
+            self._next = now
+        if self._notify.watchdog_s and now >= self._next:
+            self._notify.alive()
+            self._next = now + self._notify.watchdog_s / 2 - TICK_S
 
 
 @app.command("count")

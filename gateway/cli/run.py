@@ -199,6 +199,15 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def _show_role(role: str, state: dict[str, Any]) -> None:
+    alive = "alive" if state["alive"] else f"NOT alive, last seen {state['age_s']} s ago"
+    out.print(f"{role}: {alive}, process {state['pid']}, clock {_clock(state['clock'])}")
+    if state["stuck"]:
+        out.print(f"{role}: STUCK: {', '.join(state['stuck'])}; see the log")
+    if not state["reload"]["ok"]:
+        out.print(f"{role}: not reloaded: {state['reload']['said']}")
+
+
 def _clock(clock: dict[str, Any]) -> str:
     """Say how the clock is kept; the age of its last step is of the monotonic clock, so it is right in any case."""
     said = f"{clock['quality']} ({clock['source']}), {clock['steps']} steps"
@@ -216,15 +225,6 @@ def _show_device_clocks(ports: list[dict[str, Any]]) -> None:
     ]
     if rows:
         print_table("Clocks of devices, against ours", ("device", "offset", "told ago"), rows)
-
-
-def _show_role(role: str, state: dict[str, Any]) -> None:
-    alive = "alive" if state["alive"] else f"NOT alive, last seen {state['age_s']} s ago"
-    out.print(f"{role}: {alive}, process {state['pid']}, clock {_clock(state['clock'])}")
-    if state["stuck"]:
-        out.print(f"{role}: STUCK: {', '.join(state['stuck'])}; see the log")
-    if not state["reload"]["ok"]:
-        out.print(f"{role}: not reloaded: {state['reload']['said']}")
 
 
 def _show(found: dict[str, Any]) -> None:
