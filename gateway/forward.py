@@ -267,7 +267,8 @@ class Forwarder:
             self._lost(_extent(lane.name, rows), "not encodable")
             return len(rows)
         try:
-            self.spool.append(Message(seq, control_id, pending.stream.topic, payload), _extent(lane.name, rows))
+            message = Message(seq, control_id, pending.stream.topic, payload)
+            self.spool.append(message, _extent(lane.name, rows), clock_quality=int(pending.clock.quality))
         except InternalError as fault:  # larger than a segment of the spool
             if len(rows) > 1:
                 return self._append(lane, pending, rows[: len(rows) // 2], now_ns)
