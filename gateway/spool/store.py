@@ -11,10 +11,12 @@ Order of syncs
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.core.clock import EARLIEST_NS
 from gateway.core.errors import InternalError
 from gateway.spool.chain import Chain
 from gateway.spool.counters import Counters, Samples
@@ -87,9 +89,15 @@ class Store:
         self._begin()
 
     def _first_epoch(self) -> int:
-        """A spool that knows nothing may have been wiped: begin where no earlier life of it can have been."""
+        """A spool that knows nothing may have been wiped: begin where no earlier life of it can have been.
+
+        That is now. A clock that was never set says 1970 at each boot, so two lives would begin at one number: then it
+        is a number by chance, below all that a clock gives.
+        """
         seconds = self.clock()[1] // 1_000_000_000
-        return seconds if 0 < seconds < LATEST_FIRST_EPOCH else 1
+        if EARLIEST_NS // 1_000_000_000 <= seconds < LATEST_FIRST_EPOCH:
+            return seconds
+        return 1 + secrets.randbelow(EARLIEST_NS // 1_000_000_000 - 1)
 
     def _begin(self) -> None:
         """Go on in a new segment and declare what is missing."""
