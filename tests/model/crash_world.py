@@ -14,6 +14,7 @@ returned, or they could be read), sent, answered, and which losses were declared
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +78,14 @@ class World:
         self.answered_now: set[int] = set()
         self.tally = [0, 0, 0]  # appended, acknowledged, rejected
         self.checkpoints = 0
+
+    def copy(self) -> World:
+        """Return a world that has seen the same and goes its own way."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, set | dict | list):
+                setattr(twin, name, value.copy())
+        return twin
 
     # ---- what happens
 

@@ -234,6 +234,11 @@ class MemoryDisk:
         """How many changes of length and sectors are not synced."""
         return sum(len(inode.sizes) + len(inode.writes) for inode in self._names.values())
 
+    @property
+    def unsynced_names(self) -> int:
+        """How many changes of names are not synced."""
+        return len(self._changes) + len(self._dirs - self._durable_dirs)
+
     def clone(self) -> MemoryDisk:
         """Return a disk with the same contents, durable and not, that nobody has open."""
         other = MemoryDisk()
