@@ -71,7 +71,7 @@ class MemoryDisk:
         self._durable_dirs = set(self._dirs)
         self._names: dict[str, Inode] = {}  # plain strings: pathlib would take a quarter of a campaign
         self._durable_names: dict[str, Inode] = {}
-        self._changes: list[tuple[str, Inode | None]] = []
+        self._changes: list[dict[str, Inode | None]] = []  # each survives whole or not at all
         self._fds: dict[int, Inode] = {}
         self._locked: set[int] = set()
         self._next_fd = 3
@@ -101,7 +101,7 @@ class MemoryDisk:
             if not create or _folder(name) not in self._dirs:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             inode = self._names[name] = Inode(path=name)
-            self._changes.append((name, inode))
+            self._changes.append({name: inode})
         self._next_fd += 1
         self._fds[self._next_fd] = inode
         return self._next_fd
@@ -171,17 +171,23 @@ class MemoryDisk:
 
     def _sync_dir(self, folder: str) -> None:
         self._about("sync_dir", folder)
-        for name, inode in self._changes:
-            if _folder(name) == folder:
-                _apply(self._durable_names, name, inode)
-        self._changes = [change for change in self._changes if _folder(change[0]) != folder]
+        for change in self._changes:
+            if _where(change) == folder:
+                _apply(self._durable_names, change)
+        self._changes = [change for change in self._changes if _where(change) != folder]
         self._durable_dirs |= {made for made in self._dirs if _folder(made) == folder}
 
     def remove(self, path: Path) -> None:
         name = str(path)
         self._about("remove", name)
         del self._names[name]
-        self._changes.append((name, None))
+        self._changes.append({name: None})
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._about("rename", str(old))
+        inode = self._names[str(new)] = self._names.pop(str(old))
+        inode.path = str(new)
+        self._changes.append({str(new): inode, str(old): None})
 
     # ---- what a test does to it
 
@@ -206,12 +212,12 @@ class MemoryDisk:
         """Keep an ordered prefix of each directory's changes of names, this share of them."""
         self.kill()
         names = self._durable_names.copy()
-        changed: dict[str, list[tuple[str, Inode | None]]] = {}
+        changed: dict[str, list[dict[str, Inode | None]]] = {}
         for change in self._changes:
-            changed.setdefault(_folder(change[0]), []).append(change)
+            changed.setdefault(_where(change), []).append(change)
         for folder, changes in changed.items():
-            for name, inode in changes[: int(kept[folder] * (len(changes) + 0.999))]:
-                _apply(names, name, inode)
+            for change in changes[: int(kept[folder] * (len(changes) + 0.999))]:
+                _apply(names, change)
         for folder in sorted(self._dirs - self._durable_dirs):  # what holds a directory comes before it
             if kept[_folder(folder)] <= 0.5 or _folder(folder) not in self._dirs:
                 self._dirs.remove(folder)
@@ -242,11 +248,15 @@ class MemoryDisk:
     def clone(self) -> MemoryDisk:
         """Return a disk with the same contents, durable and not, that nobody has open."""
         other = MemoryDisk()
-        inodes = {*self._names.values(), *self._durable_names.values(), *(i for _, i in self._changes if i)}
+        inodes = {
+            *self._names.values(),
+            *self._durable_names.values(),
+            *(i for change in self._changes for i in change.values() if i),
+        }
         twins = {i: Inode(i.cache.copy(), i.durable.copy(), i.writes.copy(), i.sizes.copy(), i.path) for i in inodes}
         other._names = {path: twins[i] for path, i in self._names.items()}
         other._durable_names = {path: twins[i] for path, i in self._durable_names.items()}
-        other._changes = [(path, i and twins[i]) for path, i in self._changes]
+        other._changes = [{path: i and twins[i] for path, i in change.items()} for change in self._changes]
         other._dirs, other._durable_dirs = self._dirs.copy(), self._durable_dirs.copy()
         other.full = self.full
         return other
@@ -270,11 +280,16 @@ def _folder(name: str) -> str:
     return name.rpartition("/")[0] or "/"
 
 
-def _apply(names: dict[str, Inode], name: str, inode: Inode | None) -> None:
-    if inode is None:
-        names.pop(name, None)
-    else:
-        names[name] = inode
+def _where(change: dict[str, Inode | None]) -> str:
+    return _folder(next(iter(change)))
+
+
+def _apply(names: dict[str, Inode], change: dict[str, Inode | None]) -> None:
+    for name, inode in change.items():
+        if inode is None:
+            names.pop(name, None)
+        else:
+            names[name] = inode
 
 
 def _sectors(inode: Inode, share: float, rng: random.Random) -> list[tuple[int, bytes]]:
