@@ -63,7 +63,7 @@ class Script:
         seq, control_id = self.spool.next_control_id()
         message = Message(seq, control_id, "t", (b"%d|" % len(self.world.ids)) * (size // 2))
         self.world.appending(message)
-        self.spool.append(message, extent(seq))
+        self.spool.append(message, extent(seq), periodic=seq % 3 > 0)
         self.world.appended(message)
 
     def fill(self) -> None:

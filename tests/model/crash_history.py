@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 from gateway.core.message import Message
 from gateway.spool import Spool, SpoolRefused
+from gateway.spool.cursor import SLOT_BYTES
 from gateway.spool.layout import parse_name
 from tests.model.crash_world import KEPT, REJECTED, ROOT, World, extent, hold
 from tests.model.spool_disk import SECTOR, Crash, MemoryDisk
@@ -186,7 +187,7 @@ class History:
             message = Message(seq, control_id, "t", unit * (1 + size // len(unit)))
             self.world.appending(message)
             try:
-                self.spool.append(message, extent(seq))
+                self.spool.append(message, extent(seq), periodic=seq % 3 > 0)
             except SpoolRefused:
                 del self.world.ids[control_id]  # it was not taken: the id is still the next one
                 raise
@@ -270,7 +271,7 @@ class History:
         """A sector of a segment, or a slot of the cursor, is not what was written."""
         if self.rng.random() < 0.5 and self.disk.paths("cursor"):
             cursor = self.disk.content(ROOT / "cursor")
-            at = self.rng.randrange(2) * 4096 + self.rng.randrange(60)
+            at = self.rng.randrange(2) * SLOT_BYTES + self.rng.randrange(60)
             if at < len(cursor):
                 cursor[at] ^= 0x40
                 self.disk.settle(ROOT / "cursor")
@@ -295,4 +296,5 @@ class History:
         newest = max(self.world.accepted, default=0)
         hit = range(identity.first_seq, behind.first_seq if behind else newest + 1)
         self.world.fragile |= set(hit)
+        self.world.fragile |= {seq for seq in self.world.accepted if seq % 3 == 0}  # may have been carried to it
         self.trace(f"  damage {paths[at].name} at {begin}, messages {hit}")

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.spool import cursor, layout, store
+from gateway.spool.chain import Chain
 from gateway.spool.cursor import CursorFile
 from gateway.spool.files import Disk
 from gateway.spool.ledger import Journal
-from gateway.spool.segment import Chain
+from gateway.spool.losses import Losses
 from gateway.spool.spool import Spool
 from gateway.spool.store import Store
 from tests.model.crash_world import IDS, INTACT, KEPT, SETTLED
@@ -95,7 +96,7 @@ def _roll() -> Patch:
     original = Store._grow
 
     def grow(self: Store) -> Any:
-        old = self._chain.active
+        old = self.chain.active
         with replaced(*no_sync(old.path.name if old else "")):
             return original(self)
 
@@ -108,13 +109,13 @@ def _in_place() -> Patch:
 
 
 def _remove_first() -> Patch:
-    original = Store._save_cursor
+    original = Store.save_cursor
 
     def save(self: Store) -> None:
-        self._chain.remove(self.done.watermark, {number for number, _ in self.ledger.waiting})
+        self.chain.remove(self.done.watermark, {number for number, _ in self.ledger.waiting})
         original(self)
 
-    return Store, "_save_cursor", save
+    return Store, "save_cursor", save
 
 
 def _send_early() -> Patch:
@@ -122,8 +123,8 @@ def _send_early() -> Patch:
 
     def append(self: Store, *args: Any) -> None:
         original(self, *args)
-        assert self._chain.active
-        self._chain.active.flush()
+        assert self.chain.active
+        self.chain.active.flush()
         self.durable = self.next_seq - 1
 
     return Store, "append", append
@@ -222,7 +223,7 @@ OURS = (
         "loss done before its record",
         "messages count as done before the record of their loss is synced",
         {SETTLED, KEPT},
-        during(Store, "declare", (Store, "sync", nothing)),
+        during(Losses, "_keep", (Store, "sync", nothing)),
     ),
     _mutant(
         "side file not synced",

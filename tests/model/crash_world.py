@@ -6,7 +6,8 @@ returned, or they could be read), sent, answered, and which losses were declared
     I1 kept      an accepted message is delivered, waits unchanged, is rejected (side file) or is declared lost
     I2 ids       an id stands for the same bytes for ever, a number of an accepted message for the same message
     I3 order     messages come in the order of their numbers; so does each one's first delivery
-    I4 account   recovered + appended = acknowledged + rejected + lost + waiting, at every step
+    I4 account   recovered + appended = acknowledged + rejected + lost + waiting, at every step, in messages and in
+                 samples of each device
     I5 settled   what was answered before a checkpoint, or declared lost, never comes back; a loss stays declared
                  (when a damaged sector held the record of a loss that no checkpoint has seen, the message comes back)
     I6 intact    no bytes are delivered that nobody appended
@@ -162,9 +163,9 @@ class World:
     def _lose(self, loss: Loss) -> None:
         if not loss.messages:
             return
-        span = set(range(loss.first_message, loss.last_message + 1))
+        span = {seq for first, last in loss.spans for seq in range(first, last + 1)}
         surprised = (span & self.accepted.keys()) - self.fragile
-        hold(KEPT, loss.messages <= len(span), "more messages are lost than there are numbers")
+        hold(KEPT, loss.messages == len(span), f"{loss.messages} messages are lost, and {len(span)} are named")
         if loss.reason == "damaged":
             hold(KEPT, not surprised, f"{sorted(surprised)} are lost, and nobody has damaged them")
         elif loss.reason == "expired":
@@ -185,6 +186,9 @@ class World:
         gone = counters.acked + counters.rejected + counters.lost
         if counters.recovered + counters.appended != gone + spool.waiting:
             raise Broken(ACCOUNT, f"{counters}, waiting {spool.waiting}")
+        for device, s in spool.samples.items():
+            if s.recovered + s.appended != s.acked + s.rejected + s.lost + s.waiting:
+                raise Broken(ACCOUNT, f"samples of {device}: {s}")
         if [counters.appended, counters.acked, counters.rejected] != self.tally:
             raise Broken(ACCOUNT, f"{counters}, appended, acknowledged and rejected were {self.tally}")
         if counters.checkpoints > self.checkpoints:

@@ -39,13 +39,18 @@ class Inode:
 
     def settle(self) -> None:
         """What a process sees is on the medium."""
-        if self.writes or self.sizes:
+        if self.sizes:
             self.durable = self.cache.copy()
-            self.writes.clear()
-            self.sizes.clear()
+        else:  # a few sectors of what may be a large file
+            for begin, sector in self.writes:
+                self.durable[begin : begin + len(sector)] = sector
+        self.writes.clear()
+        self.sizes.clear()
 
     def survive(self, sizes: int, sectors: Iterable[tuple[int, bytes]]) -> None:
         """The power is gone: the first `sizes` changes of length and these sectors, or parts of them, are left."""
+        if not self.writes and not self.sizes:
+            return
         kept = self.durable
         for size in self.sizes[:sizes]:
             del kept[size:]
