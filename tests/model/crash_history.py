@@ -50,6 +50,7 @@ class History:
         self.lives = rng.randint(1, MOST_LIVES)
         self.damages = rng.random() < 0.15
         self.fills = not self.damages and rng.random() < 0.15
+        self.world.full_allowed |= self.fills  # a disk without space for the next segment takes the place of the oldest
         self.after = 0  # the sender's place
         self.script = self._script()
 

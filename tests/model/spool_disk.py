@@ -17,6 +17,7 @@ import os
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 SECTOR = 512
@@ -281,6 +282,7 @@ class MemoryDisk:
         return sorted(path for path in map(Path, self._names) if path.match(pattern))
 
 
+@lru_cache(4096)
 def _folder(name: str) -> str:
     return name.rpartition("/")[0] or "/"
 
