@@ -36,7 +36,7 @@ SHORT = 0  # no error: a write takes half
 SIDE_FILE = ROOT / "rejected" / "messages.jsonl"
 SYNCS = {"sync", "sync_dir"}
 NOT_FAILING = {"close": {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS}}  # close(2): EIO, EINTR
-LASTING_CODES = {SHORT, errno.EIO, errno.ENOSPC}
+LASTING_CODES = {errno.EIO, errno.ENOSPC}
 CODES = [SHORT, errno.EIO, errno.ENOSPC, errno.EINTR, errno.EFBIG, errno.EDQUOT, errno.EROFS]
 
 
@@ -94,7 +94,7 @@ class Script:
             self.spool = None
             spool = self.spool = self.again(self.open)
             waiting = partial(spool.unacknowledged, 0, 99)
-            for n in range(7 * life):
+            for n in range(3 + 3 * life):
                 self.again(partial(self.append, spool))
                 if n % 3 == 2:
                     assert self.again(spool.sync) == spool.next_control_id()[0] - 1
