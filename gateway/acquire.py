@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.clock import kernel_clock
 from gateway.config import Config
 from gateway.config import Port as PortConfig
 from gateway.core.ring import RingWriter
@@ -24,7 +25,7 @@ from gateway.ring_file import RingFile
 from gateway.supervise import Worker
 
 log = logging.getLogger("mdi")
-CLOCKS = Clocks(time.monotonic, time.time_ns)
+CLOCKS = Clocks(time.monotonic, time.time_ns, kernel_clock)
 
 
 def ring_path(config: Config, port: str) -> Path:

@@ -96,6 +96,10 @@ class SpoolSettings(Settings):
         default=2048,
         metadata=setting("Most disk space; beyond it the oldest data is lost, and declared lost.", "MiB", low=2),
     )
+    compression: str = field(
+        default="none",
+        metadata=setting("none, or zstd: needs the package zstandard (extra zstd).", choices=("none", "zstd")),
+    )
 
 
 @dataclass(frozen=True)

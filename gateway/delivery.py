@@ -102,7 +102,7 @@ class Delivery:
 
     # ---- out
 
-    def send(self, now: float, now_ns: int) -> None:
+    def send(self, now: float) -> None:
         """Send again what is due, then what is new, as far as the sink has room."""
         session = self._sink.session()
         if session != self._session:  # the receiver may have forgotten: everything unanswered again, in order
@@ -110,13 +110,13 @@ class Delivery:
             self._hasten(now)
         self._listen(now)
         for flight in [flight for flight in self._in_flight.values() if flight.again_at <= now]:
-            if not (self._expired(flight.message, now_ns) or self._set_aside(flight)):
+            if not (self._expired(flight.message) or self._set_aside(flight)):
                 self._resend(flight, now)
                 continue
             del self._in_flight[flight.message.control_id]
             self._sink.forget(flight.message.control_id)  # or it would hold its place in the window for ever
         try:
-            self._send_new(now, now_ns)
+            self._send_new(now)
         except SpoolFailed:
             raise
         except DeliveryError as fault:  # the disk does not read now: the same messages next time
@@ -136,13 +136,13 @@ class Delivery:
             log.error("no message has been answered for %.0f s%s; nothing is lost, the spool fills", silent_s, why)
         self.alarm = f"no message has been answered for {silent_s:.0f} s{why}"
 
-    def _send_new(self, now: float, now_ns: int) -> None:
+    def _send_new(self, now: float) -> None:
         room = self._sink.room()
         if room:
             self._places = len(self._in_flight) + room
         for message in self._spool.unacknowledged(self._next_send, room):
             self._next_send = message.seq
-            if self._expired(message, now_ns):
+            if self._expired(message):
                 continue
             self._sink.send(message)
             self._in_flight[message.control_id] = _InFlight(message, now, now, now + self.limits.ack_timeout_s)
@@ -169,13 +169,13 @@ class Delivery:
         for flight in self._in_flight.values():
             flight.again_at, flight.tries = now, 0
 
-    def _expired(self, message: Message, now_ns: int) -> bool:
+    def _expired(self, message: Message) -> bool:
         """Let go of a message that nobody wants any more (waves of a minute ago), and declare it lost."""
         expiry_s = self._sink.expiry_s(message.topic)
         if not expiry_s:
             return False
         try:
-            expired = self._spool.expire(message.seq, now_ns - round(expiry_s * 1e9))
+            expired = self._spool.expire(message.seq, round(expiry_s * 1e9))
         except SpoolFailed:
             raise
         except DeliveryError as fault:  # the loss cannot be declared now: then it is none yet

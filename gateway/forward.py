@@ -23,6 +23,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from gateway.core.clock import ClockState, state_of
 from gateway.core.errors import DeliveryError, InternalError, MdiError
 from gateway.core.message import Message, Sink
 from gateway.core.plan import Plan
@@ -30,7 +31,8 @@ from gateway.core.ring import RingBlock, RingReader
 from gateway.core.ring_layout import PlanName, same_ring
 from gateway.core.sample import Block, Flag
 from gateway.delivery import Delivery, ForwardCounters, ForwardLimits
-from gateway.lane import END_OF_TIME, Lane, Stream
+from gateway.lane import Lane, Pending, Stream
+from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
@@ -86,10 +88,10 @@ class Forwarder:
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
         self.doing = "storing"
-        self._collect(now_ns)
+        self._collect(now_ns, round(now * 1e9))
         self.doing = "sending"
         self._delivery.answers(now)
-        self._delivery.send(now, now_ns)
+        self._delivery.send(now)
         self.spool.tick()
         self.doing = ""
 
@@ -105,9 +107,9 @@ class Forwarder:
 
     def flush(self, now_ns: int) -> None:
         """Spool all that is in the rings and in open windows: the orderly end."""
-        self._collect(now_ns)
+        self._collect(now_ns, END_OF_TIME)
         for lane in self.lanes.values():
-            lane.due(END_OF_TIME)
+            lane.due(END_OF_TIME, END_OF_TIME)
         self._store(now_ns)
 
     # ---- a reload
@@ -126,7 +128,7 @@ class Forwarder:
         What could not be reproduced, or was not known, is tried again.
         """
         for name in devices:
-            self.lanes[name].due(END_OF_TIME)
+            self.lanes[name].due(END_OF_TIME, END_OF_TIME)
             self.lanes[name].plan_name = None
         self._delivery.limits = limits
         self._refused.clear()
@@ -142,18 +144,18 @@ class Forwarder:
             return False
         lanes = [self.lanes[name] for name in devices]
         for lane in lanes:
-            lane.due(END_OF_TIME)
+            lane.due(END_OF_TIME, END_OF_TIME)
         self._store(now_ns)
         return not any(lane.pending for lane in lanes)
 
     # ---- rings to spool
 
-    def _collect(self, now_ns: int) -> None:
+    def _collect(self, now_ns: int, mono_ns: int) -> None:
         for ring in self.rings:
             if not ring.blocked:
                 self._read(ring)
         for lane in self.lanes.values():
-            lane.due(now_ns)
+            lane.due(now_ns, mono_ns)
         self._store(now_ns)
 
     def _read(self, ring: RingSource) -> None:
@@ -171,7 +173,7 @@ class Forwarder:
             rows = self._new(lane, lane.own(block.rows))
             self.counters.rows_read += len(rows)
             if len(rows):
-                lane.take(rows)
+                lane.take(rows, state_of(block.clock, ring.reader.note))
 
     def _use(self, lane: Lane, name: PlanName, ring: RingSource) -> bool:
         """Make the lane ready for this plan; False when the digest cannot be reproduced here."""
@@ -250,24 +252,25 @@ class Forwarder:
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
         while lane.pending:
-            stream, rows = lane.pending[0]
-            rest = rows[self._append(lane, stream, rows[: stream.rows_per_message], now_ns) :]
-            lane.pending[:1] = [(stream, rest)] if len(rest) else []
+            first = lane.pending[0]
+            rest = first.rows[self._append(lane, first, first.rows[: first.stream.rows_per_message], now_ns) :]
+            clock = ClockState(first.clock.quality)  # a step is told once
+            lane.pending[:1] = [Pending(first.stream, rest, clock)] if len(rest) else []
 
-    def _append(self, lane: Lane, stream: Stream, rows: Block, now_ns: int) -> int:
+    def _append(self, lane: Lane, pending: Pending, rows: Block, now_ns: int) -> int:
         """Append one message of the first samples, as many as fit; return how many are cared for."""
         seq, control_id = self.spool.next_control_id()
         try:
-            payload = stream.encoder.encode(rows, control_id, now_ns)
+            payload = pending.stream.encoder.encode(rows, control_id, now_ns, pending.clock)
         except InternalError as fault:  # a bug of ours must not stop the device for good, nor be silent
             log.critical("%s: samples cannot be encoded: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "not encodable")
             return len(rows)
         try:
-            self.spool.append(Message(seq, control_id, stream.topic, payload), _extent(lane.name, rows))
+            self.spool.append(Message(seq, control_id, pending.stream.topic, payload), _extent(lane.name, rows))
         except InternalError as fault:  # larger than a segment of the spool
             if len(rows) > 1:
-                return self._append(lane, stream, rows[: len(rows) // 2], now_ns)
+                return self._append(lane, pending, rows[: len(rows) // 2], now_ns)
             log.critical("%s: one sample does not fit: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "too large")
             return 1

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gateway.clock import SystemClock
+from gateway.core.clock import NOTHING_SAID, Kernel, StepNotes
 from gateway.core.errors import InternalError, LinkError, MdiError, ProfileError
 from gateway.core.frame import Fault, Frame, Identified, NeedData
-from gateway.core.plan import Plan
+from gateway.core.plan import CLOCK_END_NS, Plan
 from gateway.core.protocol import DeviceProtocol
 from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import PlanName
@@ -54,6 +56,9 @@ class PortDevice:
     refused: str = ""
     samples: int = 0
     last_data_ns: int = 0
+    offset_s: float | None = None  # of its own clock against ours, as last told; None: never told
+    offset_at: float = 0.0  # monotonic s of that
+    step_ns: int = 0  # our clock was set by so much since its last block
 
 
 @dataclass(slots=True)
@@ -73,10 +78,11 @@ class PortCounters:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """monotonic: s; utc_ns: ns since 1970. Handed in, so that tests own the time."""
+    """monotonic: s; utc_ns: ns since 1970; kernel: how that is kept. Handed in, so that tests own the time."""
 
     monotonic: Callable[[], float]
     utc_ns: Callable[[], int]
+    kernel: Callable[[], Kernel] = Kernel
 
 
 class Port:
@@ -105,6 +111,9 @@ class Port:
         self._gate = gate
         self._compile = compile_plan
         self._clocks = clocks
+        self._state = NOTHING_SAID
+        self._clock = SystemClock(lambda: round(clocks.monotonic() * 1e9), clocks.utc_ns, clocks.kernel)
+        self._steps = StepNotes(ring)
         self._said: dict[str, float] = {}
         self._told = False  # trouble was said, and not yet that it is over
         for device in devices:
@@ -161,7 +170,11 @@ class Port:
         return bool(packets)
 
     def _take(self, packets: list[tuple[int, bytes]]) -> None:
-        """Decode and publish what came."""
+        """Decode and publish what came.
+
+        The clock is looked at before: what was stamped after a step is never published as from before it.
+        """
+        self._look()
         blocks: list[tuple[PortDevice, Block]] = []
         for t_ns, data in packets:
             self.counters.bytes_in += len(data)
@@ -171,6 +184,13 @@ class Port:
         if blocks:
             self._publish(blocks)
             self._recovered()
+
+    def _look(self) -> None:
+        """Look at the wall clock. A step is told with the next block of each device."""
+        self._state = self._clock.look()
+        if self._state.step_ns:
+            for device in self.devices:
+                device.step_ns += self._state.step_ns
 
     def _write(self, now: float) -> None:
         data = self.protocol.data_to_send(now)
@@ -214,6 +234,9 @@ class Port:
         if device.refused:
             self.counters.refused_frames += 1
             return
+        if frame.device_ns is not None and 0 <= frame.device_ns < CLOCK_END_NS:
+            device.offset_s = (frame.device_ns - frame.t_ns) / 1e9
+            device.offset_at = self._clocks.monotonic()
         block = device.plan.decode(frame, device.number)
         if len(block):
             device.last_data_ns = frame.t_ns
@@ -229,7 +252,9 @@ class Port:
             rows = run[0] if len(run) == 1 else np.concatenate(run)
             limit = self.ring.slots // 4  # a block must always leave room for its neighbours
             for at in range(0, len(rows), limit):
-                self.ring.publish(rows[at : at + limit], device.ring_plan, device.ring_device)
+                clock = self._steps.word(self._state._replace(step_ns=device.step_ns))
+                if self.ring.publish(rows[at : at + limit], device.ring_plan, device.ring_device, clock):
+                    device.step_ns = 0
             device.samples += len(rows)
             self.counters.samples += len(rows)
             start = i

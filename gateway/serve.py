@@ -21,11 +21,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gateway.acquire import Acquire
+from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.grade import Grade
 from gateway.notify import Notify
 from gateway.reload import Reload
-from gateway.service import ClockWatch, Forward
+from gateway.service import Forward
 from gateway.status import forward_status, headline, port_status, write_status
 from gateway.supervise import LOOK_S, Supervisor
 
@@ -88,7 +89,7 @@ class _Service:
         reload: Reload,
     ) -> None:
         self._acquire, self._forward, self._notify = acquire, forward, notify
-        self._supervisor, self._reload, self._watch = supervisor, reload, ClockWatch()
+        self._supervisor, self._reload, self._clock = supervisor, reload, SystemClock()
         self._ready = False
 
     @property
@@ -98,17 +99,17 @@ class _Service:
 
     def look(self, orders: Orders) -> None:
         """Look after the threads, take a reload, tell everybody how it stands."""
-        self._watch.look()
+        self._clock.report()
         workers = [self._reload.worker]
         if self._acquire:
             self._acquire.keep_running()
             workers += self._acquire.workers
         if self._forward:
             workers += self._forward.workers
-        self._supervisor.look(workers, time.monotonic())
         if not self._ready and (self._forward is None or self._forward.rounds):
             self._ready = True
             self._notify.ready()
+        self._supervisor.look(workers, time.monotonic())
         if self._ready and orders.reload.is_set() and not self._reload.running:
             orders.reload.clear()
             self._notify.reloading()
@@ -120,7 +121,8 @@ class _Service:
     def publish(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Write the status file of each role to the run directory; return what they say, {} of a role not run here."""
         config, acquire, forward = self._reload.config, {}, {}
-        head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "clock_steps": self._watch.steps}
+        head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "mono_ns": time.monotonic_ns()}
+        head["clock"] = {"source": config.gateway.time_sync, **self._clock.status()}
         head |= {"stuck": list(self._supervisor.stuck), "standstills": self._supervisor.standstills}
         head |= {"reload": self._reload.said}
         try:

@@ -40,7 +40,6 @@ from gateway.spool import RecoveryReport, Spool
 from gateway.supervise import Worker
 
 log = logging.getLogger("mdi")
-STEP_NS = 250_000_000  # a jump of the wall clock beyond this is an event (design, guarantees: clocks)
 TIME_SYNC = {  # 11073-10101, values of MDC_TIME_SYNC_PROTOCOL
     "NONE": "532224^MDC_TIME_SYNC_NONE^MDC",
     "NTPV4": "532226^MDC_TIME_SYNC_NTPV4^MDC",
@@ -77,6 +76,7 @@ class Forward:
             gateway=gateway.name,
             segment_bytes=config.spool.segment_mib << 20,
             limit_bytes=config.spool.limit_mib << 20,
+            compression=config.spool.compression,
             clock=lambda: (time.monotonic_ns(), time.time_ns()),
         )
         _say_recovery(self.spool.report)
@@ -291,22 +291,3 @@ def _say_recovery(report: RecoveryReport) -> None:
         said += f", {report.cut_bytes} bytes of a torn write cut"
         said += f", {report.damaged} damaged places, {report.lost} messages lost"
     log.log(logging.ERROR if bad else logging.INFO, "%s", said)
-
-
-class ClockWatch:
-    """Compares wall clock and monotonic clock once a second: a jump is an event, never a rewrite."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._base = time.time_ns() - time.monotonic_ns()
-
-    def look(self) -> None:
-        """Count and say a jump since the last look."""
-        base = time.time_ns() - time.monotonic_ns()
-        if abs(base - self._base) > STEP_NS:
-            self.steps += 1
-            log.warning(
-                "clock stepped by %+.3f s; times before and after are as the clock showed them",
-                (base - self._base) / 1e9,
-            )
-        self._base = base

@@ -39,6 +39,8 @@ def port_status(port: Port, now: float) -> dict[str, Any]:
                 "refused": device.refused,
                 "samples": device.samples,
                 "last_data_ns": device.last_data_ns,
+                "clock_offset_s": None if device.offset_s is None else round(device.offset_s, 3),
+                "clock_offset_age_s": None if device.offset_s is None else round(now - device.offset_at, 1),
                 "unmapped": sum(device.plan.unmapped.values()),
             }
             for device in port.devices
@@ -106,7 +108,7 @@ def read_status(config: Config) -> dict[str, Any]:
             status = json.loads(status_path(config, role).read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
-        status["age_s"] = round((time.time_ns() - status["t_ns"]) / 1e9, 1)
-        status["alive"] = abs(status["age_s"]) < STALE_S  # below zero: the clock was set back
+        status["age_s"] = round((time.monotonic_ns() - status["mono_ns"]) / 1e9, 1)  # of the machine, since its start
+        status["alive"] = 0 <= status["age_s"] < STALE_S  # below zero: written before the machine started
         found[role] = status
     return found

@@ -201,11 +201,30 @@ def _exists(pid: int) -> bool:
 
 def _show_role(role: str, state: dict[str, Any]) -> None:
     alive = "alive" if state["alive"] else f"NOT alive, last seen {state['age_s']} s ago"
-    out.print(f"{role}: {alive}, process {state['pid']}, clock steps {state['clock_steps']}")
+    out.print(f"{role}: {alive}, process {state['pid']}, clock {_clock(state['clock'])}")
     if state["stuck"]:
         out.print(f"{role}: STUCK: {', '.join(state['stuck'])}; see the log")
     if not state["reload"]["ok"]:
         out.print(f"{role}: not reloaded: {state['reload']['said']}")
+
+
+def _clock(clock: dict[str, Any]) -> str:
+    """Say how the clock is kept; the age of its last step is of the monotonic clock, so it is right in any case."""
+    said = f"{clock['quality']} ({clock['source']}), {clock['steps']} steps"
+    if clock["steps"]:
+        said += f", the last of {clock['last_step_s']:+.3f} s {clock['last_step_age_s']:.0f} s ago"
+    return said
+
+
+def _show_device_clocks(ports: list[dict[str, Any]]) -> None:
+    rows = [
+        (d["name"], f"{d['clock_offset_s']:+.1f} s", f"{d['clock_offset_age_s']:.0f} s")
+        for port in ports
+        for d in port["devices"]
+        if d["clock_offset_s"] is not None
+    ]
+    if rows:
+        print_table("Clocks of devices, against ours", ("device", "offset", "told ago"), rows)
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -225,6 +244,7 @@ def _show(found: dict[str, Any]) -> None:
             for p in found["acquire"]["ports"]
         ]
         print_table("Ports", ("port", "state", "frames ok", "bad", "samples", "ring", "dropped"), rows)
+        _show_device_clocks(found["acquire"]["ports"])
     if "forward" in found:
         state = found["forward"]
         counters, spool = state["counters"], state["spool"]

@@ -112,6 +112,7 @@ class FakeBroker:
                 end, _ = self._listen.accept()
             except OSError:
                 return
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # a broker's queue is bounded
             self._ends.append(end)
             self.connects.append(time.monotonic())
             threading.Thread(target=self._serve, args=(end,), daemon=True).start()

@@ -66,5 +66,10 @@ class Systemd:
         self.heard()
         self.words, self._pinged = [], None
 
+    def heard_status(self) -> str:
+        """Return what the service said last of how it stands."""
+        self.heard()
+        return self.status
+
     def close(self) -> None:
         self._socket.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.errors import InternalError, ProfileError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.plan import Plan
@@ -81,7 +82,7 @@ class FakeEncoder:
     def __init__(self, plan: str) -> None:
         self.plan = plan
 
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+    def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
         if (block["value"] == 666).any():
             raise InternalError("666 cannot be said")
         lines = [[self.plan, *row] for row in zip(block["seq"].tolist(), block["value"].tolist(), strict=True)]
@@ -115,6 +116,7 @@ class Rig:
         self.files = files
         self.sink = sink or FakeSink()
         self.now = 1000.0
+        self.set_ns = 0  # the wall clock was set by so much
         self.buffers = [memoryview(bytearray(buffer_size(slots))) for _ in range(devices)]
         for i, buffer in enumerate(self.buffers):
             format_buffer(buffer, slots, incarnation=i + 1)
@@ -150,15 +152,15 @@ class Rig:
             raise ProfileError("firmware refused")
         return FakePlanWithDigest((FakeMetric(),), name.digest if name.firmware != "changed" else b"?" * 32)
 
-    def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1) -> bool:
+    def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1, clock: int = 0) -> bool:
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["source"], block["t_ns"] = values, device, t
         writer = self.writers[device]
-        return writer.publish(block, writer.add_plan(plan), writer.add_device(f"device{device}"))
+        return writer.publish(block, writer.add_plan(plan), writer.add_device(f"device{device}"), clock)
 
     def step(self, seconds: float = 0.1) -> None:
         self.now += seconds
-        self.forwarder.step(self.now, int(self.now * 1e9))
+        self.forwarder.step(self.now, int(self.now * 1e9) + self.set_ns)
 
     def steps(self, n: int = 5) -> None:
         for _ in range(n):

@@ -100,7 +100,7 @@ def test_a_database_from_before_gets_its_numbers_from_what_is_stored(database: P
         put(store, "gw-7-1", "gw-7-2", "gw-7-5")
     with closing(sqlite3.connect(database, isolation_level=None)) as db:
         db.execute("DROP TABLE received")
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     with closing(Store(database, busy_ms=20)) as store:
         assert holes(database) == [("gw", 3, 4)]
         put(store, "gw-7-3")

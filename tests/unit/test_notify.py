@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.kita import Pulse
 from gateway.notify import Notify
 from tests.parts.systemd import Systemd
 
@@ -78,3 +79,18 @@ def test_a_listener_that_is_gone_or_full_is_said_once_and_ends_nothing(
         notify.alive()
         notify.alive()
     assert len(caplog.records) == 1
+
+
+def test_kita_is_alive_as_long_as_its_loop_turns(systemd: Systemd) -> None:
+    now = [100.0]
+    notify = Notify({**systemd.environment, "WATCHDOG_USEC": "20000000"}, os.getpid())
+    pulse = Pulse(notify, lambda: now[0])
+    for _ in range(300):  # a minute of turns
+        pulse()
+        now[0] += 0.2
+    words = systemd.heard()
+    assert words[:2] == ["READY=1", "WATCHDOG=1"]
+    assert 6 <= words.count("WATCHDOG=1") <= 7
+    assert words.count("READY=1") == 1
+    now[0] += 60  # it hangs, and nobody pings for it
+    assert systemd.heard() == []
