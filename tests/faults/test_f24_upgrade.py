@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 BEFORE = "c2b6bc1"  # the last version with format 1 of the spool
 RATE = 200
 BACKLOG = 1000  # samples
+ACCEPTED_S = 1.2  # so that the backlog is older than what the end of a process may cost
 CONFIG_WRONG = 2  # exit code
 
 
@@ -123,6 +124,7 @@ def _backlog(rig: Rig) -> None:
     goal = rig.said("d1") + BACKLOG
     wait_until(lambda: rig.said("d1") > goal, "no backlog", SETTLE_S)
     rig.order("rate", "d1", RATE)
+    rig.pass_time(ACCEPTED_S)
     assert rig.term("gateway") == 0
 
 

@@ -26,7 +26,7 @@ VIRTUAL_HOUR = 36_000  # messages
 PART = 600 if scale() == "ci" else 9000  # messages between two looks
 PARTS = scaled(3, 24 * VIRTUAL_HOUR // 9000)
 SEGMENTS_IDLE = 3  # the active one, its spare, and one that was just emptied
-READING = 1  # descriptors: the segment that is being read is open, or none
+READING = 2  # descriptors: so many segments are kept open for reading (gateway/spool/chain.py), or fewer
 SLOPE = 1.0  # MB in a virtual hour
 
 
