@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from zoneinfo import ZoneInfo
 
 from gateway.acquire import ring_path
+from gateway.collect import ForwardPlan
 from gateway.config import Config
 from gateway.core.errors import DeliveryError
 from gateway.core.hl7 import Encoder
@@ -29,10 +30,11 @@ from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
 from gateway.core.ring_layout import PlanName
 from gateway.delivery import ForwardLimits
-from gateway.forward import Forwarder, ForwardPlan, RingSource
+from gateway.forward import Forwarder
 from gateway.lane import Stream
 from gateway.places import Places, identities
 from gateway.ring_file import RingFile
+from gateway.ring_source import RingSource
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
@@ -126,7 +128,8 @@ class Forward:
             return [config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
 
         watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
-        values, waves, alerts = Router(routed("values")), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
+        periodic = [metric.kind == "numeric" and metric.category != "setting" for metric in plan.metrics]
+        values, waves, alerts = Router(routed("values"), periodic), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
         of_values = Encoder(plan, *said, zone, name.serial)
         of_waves = WaveEncoder(plan, *said, zone, note)
         of_alerts = AlertEncoder(plan, *said, zone, note, watchdog_s or WATCHDOG_S)
@@ -134,7 +137,7 @@ class Forward:
         return [
             Stream(VALUES, values, of_values, f"{topic}/oru-r01", most),
             Stream(WAVES, waves, of_waves, f"{topic}/wave", WAVE_ROWS),
-            Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1),
+            Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1, keeps=True),
         ]
 
     # ---- a reload
