@@ -5,7 +5,7 @@
         line.unplug(); line.plug()
 
 Unplugging closes the master: the gateway's next read ends, as with an adapter that is pulled. Plugging in makes a new
-pseudo-terminal (another /dev/pts number, as ttyUSB0 comes back as ttyUSB1) behind the same name, as udev does.
+pseudo-terminal (another /dev/pts number, as ttyUSB0 comes back as ttyUSB1) behind the same name, as udev does: `names`.
 The same seed hurts the same bytes of the same stream.
 """
 
@@ -52,6 +52,7 @@ class PtyProxy:
     def __init__(self, device: str, link: str, seed: int = 0) -> None:
         self.noise = Noise()
         self.hurt = Hurt()
+        self.names: list[str] = []  # of the pseudo-terminals that have stood behind the link
         self._random = random.Random(seed)
         self._device = device
         self._link = Path(link)
@@ -77,7 +78,7 @@ class PtyProxy:
 
     def plug(self) -> None:
         """Plug in: a new pseudo-terminal behind the old name."""
-        master, slave = os.openpty()
+        master, slave = self._openpty()
         tty.setraw(slave)
         os.set_blocking(master, False)
         draft = self._link.with_name(self._link.name + ".new")
@@ -87,6 +88,16 @@ class PtyProxy:
         with self._lock:
             assert self._ends is None, "it is plugged in"
             self._ends = (master, slave)
+
+    def _openpty(self) -> tuple[int, int]:
+        """Return master and slave, never under the name of last time: the system gives the lowest free number."""
+        ends = os.openpty()
+        if self.names and os.ttyname(ends[1]) == self.names[-1]:
+            taken, ends = ends, os.openpty()
+            for end in taken:
+                os.close(end)
+        self.names.append(os.ttyname(ends[1]))
+        return ends
 
     def unplug(self) -> None:
         """Pull the cable: the name is gone, the open line ends. What the device says meanwhile is lost."""
