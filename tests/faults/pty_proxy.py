@@ -1,7 +1,7 @@
 """A serial line that can be hurt: between a ledger device and the gateway, in a thread of the test.
 
     with PtyProxy(rig.wires["d1"], rig.gateway_end(device), seed=7) as line:
-        line.noise = Noise(bit=1e-4, drop=1e-4, double=1e-4, split=True)
+        line.make_noise(Noise(bit=1e-4, drop=1e-4, double=1e-4, split=True))
         line.unplug(); line.plug()
 
 Unplugging closes the master: the gateway's next read ends, as with an adapter that is pulled. Plugging in makes a new
@@ -13,47 +13,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import threading
 import tty
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.faults.noise import Channel, Noise
+
 READ_BYTES = 4096
 LOOK_S = 0.05  # how soon an order is seen
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """Chances, each of one bit or byte. split: what is read at once is handed on in pieces of chance."""
-
-    bit: float = 0.0
-    drop: float = 0.0
-    double: float = 0.0
-    split: bool = False
-
-
-@dataclass
-class Hurt:
-    """What has been done so far."""
-
-    bytes: int = 0
-    bits_flipped: int = 0
-    dropped: int = 0
-    doubled: int = 0
 
 
 class PtyProxy:
     """See the module text. device: path of the device's line; link: the name that the gateway opens."""
 
     def __init__(self, device: str, link: str, seed: int = 0) -> None:
-        self.noise = Noise()
-        self.hurt = Hurt()
+        self.channel = Channel(seed)
+        self.said = bytearray()  # all that the device has said
+        self.harmed: set[int] = set()  # places in it of bytes that did not arrive as they were said
         self.names: list[str] = []  # of the pseudo-terminals that have stood behind the link
-        self._random = random.Random(seed)
         self._device = device
         self._link = Path(link)
         self._lock = threading.Lock()
@@ -99,6 +79,11 @@ class PtyProxy:
         self.names.append(os.ttyname(ends[1]))
         return ends
 
+    def make_noise(self, noise: Noise) -> None:
+        """Harm what is said from now on."""
+        with self._lock:
+            self.channel.noise = noise
+
     def unplug(self) -> None:
         """Pull the cable: the name is gone, the open line ends. What the device says meanwhile is lost."""
         with self._lock:
@@ -128,34 +113,12 @@ class PtyProxy:
                 os.write(self._source, os.read(self._ends[0], READ_BYTES))
 
     def _hand_on(self, data: bytes) -> None:
-        for piece in self._pieces(self._harm(data)):
+        with self._lock:
+            harmed = self.channel.harm(data)
+            self.harmed |= {len(self.said) + place for place in harmed.places}
+            self.said += data
+            pieces = self.channel.pieces(harmed.data)
+        for piece in pieces:
             with self._lock, contextlib.suppress(BlockingIOError):
                 if self._ends:
                     os.write(self._ends[0], piece)  # what does not fit is lost, as on a line
-
-    def _harm(self, data: bytes) -> bytes:
-        noise = self.noise
-        self.hurt.bytes += len(data)
-        if not (noise.bit or noise.drop or noise.double):
-            return data
-        out = bytearray()
-        chance = self._random.random
-        for byte in data:
-            if chance() < noise.drop:
-                self.hurt.dropped += 1
-                continue
-            for bit in range(8):
-                if noise.bit and chance() < noise.bit:
-                    byte ^= 1 << bit
-                    self.hurt.bits_flipped += 1
-            out.append(byte)
-            if chance() < noise.double:
-                out.append(byte)
-                self.hurt.doubled += 1
-        return bytes(out)
-
-    def _pieces(self, data: bytes) -> list[bytes]:
-        if not self.noise.split:
-            return [data] if data else []
-        cuts = sorted(self._random.sample(range(1, len(data)), min(3, len(data) - 1))) if len(data) > 1 else []
-        return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
