@@ -20,9 +20,10 @@ Order, and why
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from gateway.core.clock import ClockState, state_of
 from gateway.core.errors import DeliveryError, InternalError, MdiError
 from gateway.core.message import Message, Sink
 from gateway.core.plan import Plan
@@ -30,7 +31,8 @@ from gateway.core.ring import RingBlock, RingReader
 from gateway.core.ring_layout import PlanName, same_ring
 from gateway.core.sample import Block, Flag
 from gateway.delivery import Delivery, ForwardCounters, ForwardLimits
-from gateway.lane import END_OF_TIME, Lane, Stream
+from gateway.lane import Lane, Pending, Stream
+from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
@@ -51,7 +53,7 @@ class ForwardPlan:
     """How lanes are made: compile a plan by name; and the streams of a device, its plan, its name, and its notes."""
 
     compile: Callable[[PlanName], Plan]
-    streams: Callable[[int, Plan, PlanName, Callable[[int], str]], list[Stream]]
+    streams: Callable[[str, Plan, PlanName, Callable[[int], str]], list[Stream]]
 
 
 class Forwarder:
@@ -60,33 +62,43 @@ class Forwarder:
     def __init__(
         self,
         rings: list[RingSource],
-        lanes: Mapping[int, Lane],
+        devices: Iterable[str],
         make: ForwardPlan,
         spool: Spool,
         sink: Sink,
         limits: ForwardLimits,
     ) -> None:
         self.rings = rings
-        self.lanes = lanes
+        self.lanes: dict[str, Lane] = {}
         self.spool = spool
         self.sink = sink
         self.counters = ForwardCounters()
         self._make = make
-        self._held = {lane.name: spool.last_extent(lane.name) for lane in lanes.values()}
+        self._held: dict[str, Extent | None] = {}
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
         self._said = ""
         self._delivery = Delivery(spool, sink, limits, self.counters, self._say_once)
+        self.doing = ""  # what a round is at, for whoever asks why it does not end
+        self.extend([], devices)
 
     def step(self, now: float, now_ns: int) -> None:
         """Do one round. now: monotonic s; now_ns: UTC ns.
 
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
-        self._collect(now_ns)
+        self.doing = "storing"
+        self._collect(now_ns, round(now * 1e9))
+        self.doing = "sending"
         self._delivery.answers(now)
-        self._delivery.send(now, now_ns)
+        self._delivery.send(now)
         self.spool.tick()
+        self.doing = ""
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong with the receiver, in one line; "" when nothing is."""
+        return self._delivery.alarm
 
     @property
     def waiting(self) -> int:
@@ -95,39 +107,75 @@ class Forwarder:
 
     def flush(self, now_ns: int) -> None:
         """Spool all that is in the rings and in open windows: the orderly end."""
-        self._collect(now_ns)
+        self._collect(now_ns, END_OF_TIME)
         for lane in self.lanes.values():
-            lane.due(END_OF_TIME)
+            lane.due(END_OF_TIME, END_OF_TIME)
         self._store(now_ns)
+
+    # ---- a reload
+
+    def extend(self, rings: Iterable[RingSource], devices: Iterable[str]) -> None:
+        """Take up rings and devices that are new. What was removed stays: its last samples still come."""
+        self.rings += rings
+        for name in devices:
+            if name not in self.lanes:
+                self.lanes[name] = Lane(name)
+                self._held[name] = self.spool.last_extent(name)
+
+    def renew(self, devices: Iterable[str], limits: ForwardLimits) -> None:
+        """Make the streams of these devices anew at their next sample. What waits in windows goes out as it would have.
+
+        What could not be reproduced, or was not known, is tried again.
+        """
+        for name in devices:
+            self.lanes[name].due(END_OF_TIME, END_OF_TIME)
+            self.lanes[name].plan_name = None
+        self._delivery.limits = limits
+        self._refused.clear()
+        for ring in self.rings:
+            ring.blocked = ""
+
+    def settle(self, devices: Iterable[str], positions: Mapping[str, int], now_ns: int) -> bool:
+        """Tell whether all samples of these devices up to the positions (by port) are stored; open windows are closed.
+
+        False: a ring is not read so far (its plan is not known here), or the disk takes nothing now.
+        """
+        if any(ring.reader.cursor < positions.get(ring.port, 0) for ring in self.rings):
+            return False
+        lanes = [self.lanes[name] for name in devices]
+        for lane in lanes:
+            lane.due(END_OF_TIME, END_OF_TIME)
+        self._store(now_ns)
+        return not any(lane.pending for lane in lanes)
 
     # ---- rings to spool
 
-    def _collect(self, now_ns: int) -> None:
+    def _collect(self, now_ns: int, mono_ns: int) -> None:
         for ring in self.rings:
             if not ring.blocked:
                 self._read(ring)
         for lane in self.lanes.values():
-            lane.due(now_ns)
+            lane.due(now_ns, mono_ns)
         self._store(now_ns)
 
     def _read(self, ring: RingSource) -> None:
         for block in ring.reader.read(READ_ROWS):
-            rows = block.rows
             name = ring.reader.plan_name(block.plan)
-            lane = self.lanes.get(int(rows["source"][0]))
-            if lane is None or not self._use(lane, name, int(rows["source"][0]), ring):
-                ring.blocked = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
+            lane = self.lanes.get(block.device)
+            if lane is None or not self._use(lane, name, ring):
+                what = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
+                ring.blocked = what if lane else f"device {block.device} is not in this configuration"
                 log.error("port %s: %s; its samples stay in the ring", ring.port, ring.blocked)
                 self.counters.refused_plans += 1
                 ring.reader.put_back()
                 return
             self._hole(lane, block)
-            rows = self._new(lane, rows)
+            rows = self._new(lane, lane.own(block.rows))
             self.counters.rows_read += len(rows)
             if len(rows):
-                lane.take(rows)
+                lane.take(rows, state_of(block.clock, ring.reader.note))
 
-    def _use(self, lane: Lane, name: PlanName, source: int, ring: RingSource) -> bool:
+    def _use(self, lane: Lane, name: PlanName, ring: RingSource) -> bool:
         """Make the lane ready for this plan; False when the digest cannot be reproduced here."""
         if lane.plan_name == name:
             return True
@@ -141,7 +189,7 @@ class Forwarder:
         if plan is None or plan.digest != name.digest:
             self._refused.add(name.digest)
             return False
-        lane.use(name, plan, self._make.streams(source, plan, name, ring.reader.note))
+        lane.use(name, plan, self._make.streams(lane.name, plan, name, ring.reader.note))
         return True
 
     def _hole(self, lane: Lane, block: RingBlock) -> None:
@@ -204,24 +252,25 @@ class Forwarder:
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
         while lane.pending:
-            stream, rows = lane.pending[0]
-            rest = rows[self._append(lane, stream, rows[: stream.rows_per_message], now_ns) :]
-            lane.pending[:1] = [(stream, rest)] if len(rest) else []
+            first = lane.pending[0]
+            rest = first.rows[self._append(lane, first, first.rows[: first.stream.rows_per_message], now_ns) :]
+            clock = ClockState(first.clock.quality)  # a step is told once
+            lane.pending[:1] = [Pending(first.stream, rest, clock)] if len(rest) else []
 
-    def _append(self, lane: Lane, stream: Stream, rows: Block, now_ns: int) -> int:
+    def _append(self, lane: Lane, pending: Pending, rows: Block, now_ns: int) -> int:
         """Append one message of the first samples, as many as fit; return how many are cared for."""
         seq, control_id = self.spool.next_control_id()
         try:
-            payload = stream.encoder.encode(rows, control_id, now_ns)
+            payload = pending.stream.encoder.encode(rows, control_id, now_ns, pending.clock)
         except InternalError as fault:  # a bug of ours must not stop the device for good, nor be silent
             log.critical("%s: samples cannot be encoded: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "not encodable")
             return len(rows)
         try:
-            self.spool.append(Message(seq, control_id, stream.topic, payload), _extent(lane.name, rows))
+            self.spool.append(Message(seq, control_id, pending.stream.topic, payload), _extent(lane.name, rows))
         except InternalError as fault:  # larger than a segment of the spool
             if len(rows) > 1:
-                return self._append(lane, stream, rows[: len(rows) // 2], now_ns)
+                return self._append(lane, pending, rows[: len(rows) // 2], now_ns)
             log.critical("%s: one sample does not fit: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "too large")
             return 1

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import registry
+from gateway.acquire import CLOCKS, make_link, make_port
 from gateway.cli.output import err, out, print_json, progress
 from gateway.cli.run import DEFAULT, ConfigOption, stop_on_signals
 from gateway.config import Config, Port, read_config
@@ -24,7 +25,6 @@ from gateway.links.recorder import RecordingLink
 from gateway.port import guarded
 from gateway.profile_trace import recorded_settings
 from gateway.record import SUFFIX, Header, RecordingWriter, read_recording, utc_text
-from gateway.service import CLOCKS, make_link, make_port
 
 SCRATCH_ROWS = 4096
 ForOption = Annotated[

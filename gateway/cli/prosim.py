@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import registry
+from gateway.acquire import CLOCKS, make_link, make_port
 from gateway.cli.output import err, print_json, print_table, progress
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption, stop_on_signals
 from gateway.config import read_config
@@ -30,7 +31,6 @@ from gateway.decode import find_profile
 from gateway.links.base import Link
 from gateway.port import Port, PortDevice, guarded
 from gateway.prosim import LINE, PARAMETERS, Compared, Comparison, ProSim, read_setting
-from gateway.service import CLOCKS, make_link, make_port
 
 RING_ROWS = 65536  # read five times a second: ten seconds of eight waves
 LOOK_S = 0.2

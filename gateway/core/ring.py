@@ -90,6 +90,11 @@ class _Ring:
         return int(self._words[at.HEAD] - self._words[at.TAIL])
 
     @property
+    def published(self) -> int:
+        """Position behind the newest block."""
+        return int(self._words[at.HEAD])
+
+    @property
     def seen(self) -> int:
         """Rows that were ever offered to this ring, dropped ones included."""
         return self._words[at.NEXT_SEQ] - self._words[at.FIRST_SEQ]
@@ -135,7 +140,7 @@ class _Ring:
 
 
 class RingWriter(_Ring):
-    """The port's end."""
+    """The port's end. gap: something may be missing before the next block, which then is marked AFTER_GAP."""
 
     def __init__(self, buffer: memoryview) -> None:
         super().__init__(buffer)
@@ -146,7 +151,7 @@ class RingWriter(_Ring):
         self._numbers, self._first = np.empty(0, np.uint64), 0
         self._noted = {self.note(i): i for i in range(1, self._words[at.N_NOTES] + 1)}
         self._named = {name: index for index, name in enumerate(self.devices())}
-        self._gap = self.seen > 0  # a writer that starts anew on a used ring: something may be missing before it
+        self.gap = self.seen > 0  # a writer that starts anew on a used ring: something may be missing before it
 
     def _complete(self) -> None:
         """Complete the counts that the writer before us left when it was killed. Doing it twice changes nothing."""
@@ -219,7 +224,7 @@ class RingWriter(_Ring):
             return True
         head, words = self._head, self._words
         self._number(rows, self._seq, n)
-        if self._gap:
+        if self.gap:
             rows["flags"][0] |= Flag.AFTER_GAP
         after = head + n + 1
         if after - self._tail > self.slots:
@@ -228,14 +233,14 @@ class RingWriter(_Ring):
                 return self._drop(n, device)
         words[_NEWEST] = head
         self._store(rows.tobytes(), head, n, plan, device, clock)
-        self._gap = False
+        self.gap = False
         self._head = words[_HEAD] = after
         self._of_device[8 * device + _SEEN] += n
         words[_NEXT_SEQ] = self._seq
         return True
 
     def _drop(self, n: int, device: int) -> bool:
-        self._gap = True
+        self.gap = True
         seen, dropped = self.seen_of(device) + n, self.dropped_of(device) + n
         at.DROP.pack_into(self._bytes, at.DROP_AT, self._seq, device, seen, dropped, self._seq)
         self._words[at.DROPPED_BLOCKS] += 1

@@ -7,6 +7,7 @@ are readable for their owner only: they may hold what a device was told about it
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class FileCounters:
 
 class FileSink:
     """Implements Sink on a folder."""
+
+    due = math.inf  # no thread of its own
 
     def __init__(self, directory: Path) -> None:
         self.counters = FileCounters()

@@ -75,6 +75,7 @@ class MqttCounters:
     acks_foreign: int = 0  # for a message that is not under way: answered already, or never sent
     acks_mismatch: int = 0  # MSA-2 and correlation data name two messages
     acks_malformed: int = 0
+    acks_dropped: int = 0  # not looked at: too long, or one of a flood
     connects: int = 0
     sessions_lost: int = 0  # reconnected, and the broker had forgotten the session
 
@@ -97,9 +98,9 @@ class MqttSink:
         self._quiet_until: dict[str, float] = {}
 
     @property
-    def acks_dropped(self) -> int:
-        """Acknowledgements not looked at: too long, or one of a flood."""
-        return self._connection.acks_dropped
+    def due(self) -> float:
+        """When the connection's thread shows a sign of life again."""
+        return self._connection.due
 
     def start(self) -> None:
         """Begin to connect; return at once."""
@@ -131,7 +132,7 @@ class MqttSink:
             return
         extra = self._extra(message)
         if _packet_bytes(message, extra) > ready.max_packet:
-            self._open.add(message.control_id)  # it holds its place in the window like any other kept message
+            self._begin(message.control_id)  # it holds its place in the window like any other kept message
             self.counters.too_large += 1
             self._keep(message.control_id, f"a message does not fit the {ready.max_packet} bytes that the broker takes")
             return
@@ -143,7 +144,7 @@ class MqttSink:
 
     def forget(self, control_id: str) -> None:
         """Make room: this message was given up. What still comes of it is foreign."""
-        self._open.discard(control_id)
+        self._close(control_id)
         self._outcomes.pop(control_id, None)
 
     def outcomes(self) -> list[Outcome]:
@@ -174,11 +175,14 @@ class MqttSink:
         return control_id in self._no_puback.values() or (answer is not None and answer.verdict is not Verdict.KEEP)
 
     def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
+        known = message.control_id in self._open
+        self._begin(message.control_id)  # first: the answer can be here before publish returns
         info = client.publish(message.topic, message.payload, qos=self._qos(message.topic), properties=extra)
         if info.rc != MQTT_ERR_SUCCESS:  # the connection has just gone
             self.counters.not_sent += 1
+            if not known:
+                self._close(message.control_id)
             return
-        self._open.add(message.control_id)
         if self._qos(message.topic):
             self._no_puback[info.mid] = message.control_id
         self.counters.published += 1
@@ -214,6 +218,10 @@ class MqttSink:
         events = self._connection.events
         for _ in range(events.qsize()):  # what comes meanwhile waits for the next call
             self._take(events.get())
+        dropped = self._connection.acks_dropped
+        if dropped != self.counters.acks_dropped:
+            self.counters.acks_dropped = dropped
+            self._say("dropped", f"{dropped} acknowledgements not looked at so far: too long, or a flood of them")
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Puback):
@@ -249,7 +257,7 @@ class MqttSink:
             self.counters.puback += 1
             self._alarm = ""
             if self._puback_releases and control_id in self._open:
-                self._open.discard(control_id)
+                self._close(control_id)
                 self._outcomes[control_id] = Outcome(control_id, Verdict.ACCEPT)
 
     def _keep(self, control_id: str, why: str) -> None:
@@ -278,11 +286,20 @@ class MqttSink:
         else:
             self._settle(ack)
 
+    def _begin(self, control_id: str) -> None:
+        """It takes a place in the window, and its answer is heard also in a flood of others."""
+        self._open.add(control_id)
+        self._connection.under_way |= {control_id.encode()}
+
+    def _close(self, control_id: str) -> None:
+        self._open.discard(control_id)
+        self._connection.under_way -= {control_id.encode()}
+
     def _settle(self, ack: Outcome) -> None:
         self._outcomes[ack.control_id] = ack
         self._count(ack)
         if ack.verdict is not Verdict.KEEP:
-            self._open.discard(ack.control_id)
+            self._close(ack.control_id)
 
     def _count(self, ack: Outcome) -> None:
         if ack.verdict is Verdict.ACCEPT:

@@ -46,7 +46,12 @@ class MqttSettings(Settings):
     )
     window: int = field(
         default=20,
-        metadata=setting("Messages under way without an answer of the receiver.", "messages", low=1, high=1000),
+        metadata=setting(
+            "Messages under way without an answer; at least 2, or one that is never answered would hold the line.",
+            "messages",
+            low=2,
+            high=1000,
+        ),
     )
     release: str = field(
         default="ack",

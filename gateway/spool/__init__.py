@@ -1,9 +1,10 @@
 """Durable, ordered, at least once: see spool.py for the life of a message, layout.py for the bytes on disk."""
 
-from gateway.spool.counters import Counters
+from gateway.spool.counters import Counters, Samples
 from gateway.spool.errors import SpoolFailed, SpoolFull, SpoolRefused
 from gateway.spool.files import Files, OsFiles
-from gateway.spool.layout import Extent, Loss, control_id
+from gateway.spool.layout import Extent, Loss, Stored, control_id
+from gateway.spool.pressure import Pressure
 from gateway.spool.recovery import RecoveryReport
 from gateway.spool.spool import Spool
 
@@ -13,10 +14,13 @@ __all__ = [
     "Files",
     "Loss",
     "OsFiles",
+    "Pressure",
     "RecoveryReport",
+    "Samples",
     "Spool",
     "SpoolFailed",
     "SpoolFull",
     "SpoolRefused",
+    "Stored",
     "control_id",
 ]

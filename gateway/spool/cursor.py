@@ -3,10 +3,11 @@
 `SeqSet` holds every number that is acknowledged, rejected or declared lost, as disjoint ranges. 0 is always in it, so
 the first range is 0..watermark and everything behind it came out of order.
 
-The cursor file has two slots, each in a block of its own, written in turn:
+The cursor file has two slots of SLOT_BYTES, allocated at once and for ever, written in turn:
     magic 8s | crc u32 | epoch u32 | generation u64 | durable seq u64 | number of ranges u64 | ranges (u64, u64) …
 The slot with the higher generation counts; while one is being written the other one stands. Ranges that do not fit are
-left out, the lowest are kept: that costs duplicates after a crash, never a message.
+left out, the lowest are kept: that costs duplicates after a crash, never a message. A slot holds 16,381 of them: as
+many messages, one by one between others, can be carried over when the spool is full (see fullness.py).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _MAGIC = b"MDICURS1"
 _SLOT = struct.Struct("<8sIIQQQ")
 _RANGE = struct.Struct("<QQ")
 _AT_EPOCH = 12  # the checksum covers everything from here to the end of the last range
-_MOST_RANGES = (BLOCK - _SLOT.size) // _RANGE.size
+SLOT_BYTES = 64 * BLOCK
+MOST_RANGES = (SLOT_BYTES - _SLOT.size) // _RANGE.size
 
 
 class SeqSet:
@@ -45,6 +47,10 @@ class SeqSet:
     def total(self) -> int:
         """How many numbers are in it, 0 included."""
         return sum(self._last) - sum(self._first) + len(self._first)
+
+    def __len__(self) -> int:
+        """How many ranges it takes."""
+        return len(self._first)
 
     def add(self, first: int, last: int) -> None:
         """Add first..last, inclusive; nothing when last < first."""
@@ -98,11 +104,11 @@ class CursorFile:
         self._disk = disk
         self._name = path.name
         there = path.name in disk.names(path.parent)
-        self._fd = disk.open(path) if there else disk.create(path, 2 * BLOCK, b"")
+        self._fd = disk.open(path) if there else disk.create(path, 2 * SLOT_BYTES, b"")
         with disk.typed(f"reserve {self._name}"):  # a power cut while it was made can leave it short: a later save
-            disk.files.allocate(self._fd, 2 * BLOCK)  # would need space, and a full disk keep the spool from starting
+            disk.files.allocate(self._fd, 2 * SLOT_BYTES)  # would need space, and a full disk keep us from starting
         disk.sync(self._fd, self._name)  # what is read from here on is acted upon
-        slots = [self._decode(disk.read(self._fd, BLOCK, n * BLOCK)) for n in (0, 1)]
+        slots = [self._decode(disk.read(self._fd, SLOT_BYTES, n * SLOT_BYTES)) for n in (0, 1)]
         self._watermarks = [slot[1].done.watermark if slot else 0 for slot in slots]
         self.bad_slots = slots.count(None)
         self._generation, self.found = 0, None
@@ -117,12 +123,12 @@ class CursorFile:
 
     def save(self, cursor: Cursor) -> None:
         """Make the cursor durable in the older slot."""
-        ranges = list(cursor.done.ranges())[:_MOST_RANGES]
+        ranges = list(cursor.done.ranges())[:MOST_RANGES]
         generation = self._generation + 1
         body = _SLOT.pack(_MAGIC, 0, cursor.epoch, generation, cursor.durable, len(ranges))[_AT_EPOCH:]
         body += b"".join(_RANGE.pack(*pair) for pair in ranges)
         slot = generation % 2
-        self._disk.write(self._fd, _MAGIC + crc32c(body).to_bytes(4, "little") + body, slot * BLOCK)
+        self._disk.write(self._fd, _MAGIC + crc32c(body).to_bytes(4, "little") + body, slot * SLOT_BYTES)
         self._disk.sync(self._fd, self._name)
         self._generation = generation
         self._watermarks[slot] = cursor.done.watermark
@@ -133,7 +139,7 @@ class CursorFile:
         if len(data) < _SLOT.size:
             return None
         magic, crc, epoch, generation, durable, count = _SLOT.unpack_from(data)
-        if magic != _MAGIC or not 1 <= count <= _MOST_RANGES:
+        if magic != _MAGIC or not 1 <= count <= MOST_RANGES:
             return None
         end = _SLOT.size + count * _RANGE.size
         if end > len(data) or crc32c(data[_AT_EPOCH:end]) != crc:

@@ -67,6 +67,9 @@ class Files(Protocol):
     def remove(self, path: Path) -> None:
         """Remove a file."""
 
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in one step; what had that name is gone."""
+
 
 class OsFiles:
     """The operating system's files, readable by their owner only: they hold clinical values."""
@@ -128,6 +131,10 @@ class OsFiles:
     def remove(self, path: Path) -> None:
         """unlink(2)."""
         path.unlink()
+
+    def rename(self, old: Path, new: Path) -> None:
+        """rename(2)."""
+        os.rename(old, new)
 
 
 class Disk:
@@ -245,3 +252,14 @@ class Disk:
         self.sync(fd, path.name)
         self.sync_dir(path.parent)
         return fd
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        with self.typed(f"remove {path.name}"):
+            self.files.remove(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename a file, durably."""
+        with self.typed(f"rename {old.name}"):
+            self.files.rename(old, new)
+        self.sync_dir(new.parent)

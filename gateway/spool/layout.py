@@ -10,50 +10,77 @@ A segment is preallocated (zeros), written front to back once, never again, and 
              | t_mono_ns i64 | t_utc_ns i64 | payload
     end      zeros: a record of length 0 does not exist
 
+payload of a message (MESSAGE, CARRIED)
+             [RESENT only: length u8 | control id] | first sample u64 | last sample u64 | samples u32
+             | first ns i64 | last ns i64 | device length u16 | topic length u16 | device | topic
+             | ER7, with ZSTD as one zstd frame
+
 Invariants
-- `len` counts the whole record. `crc` covers everything behind it, with the segment's salt before it, so the bytes
-  of one segment never pass in another. The checksum is CRC-32C (Castagnoli, RFC 3720 appendix B.4), not the CRC-32 of
-  zlib: the same width, a better distance at our record lengths, and faster here (4 kB in 0.2 µs against 1.4 µs).
-- Flags and clock quality are 0 in version 1. The mark makes a record findable behind damage: ER7 is text and never
-  holds `type 0 0 mark`. seq of a message is its number in the spool, of a loss its number within the epoch.
+- `len` counts the whole record. `crc` covers all of the record but itself, the length too, with the segment's salt
+  before it, so the bytes of one segment never pass in another. The checksum is CRC-32C (Castagnoli, RFC 3720 appendix
+  B.4), not the CRC-32 of zlib: the same width, a better distance at our record lengths, and faster here (4 kB in
+  0.2 µs against 1.4 µs).
+- The mark makes a record findable behind damage: ER7 is text and never holds a type, a byte below 4; what a compressed
+  message holds by chance does not pass the checksum.
+- A MESSAGE has the epoch of its segment, and its seq is the segment's first or one that follows. A CARRIED message
+  was moved from a segment that was given up: type apart it is the same record, with the epoch and seq of its own, both
+  before those of the segment. seq of a LOSS is its number within the epoch.
 - The file's name repeats number, epoch and first seq, and the salt follows from them and the gateway id, so a damaged
   header costs no record.
 - Magic, version and CRC of the header keep their places in every later version, so an older program can refuse.
+
+Format 1 had neither the length in the checksum nor flags; it is refused as any other unknown one is.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import IntFlag
 from typing import NamedTuple
 
 import msgspec
 from fastcrc.crc32 import iscsi as crc32c
 
 from gateway.core.message import Message
+from gateway.spool.compression import compress, decompress
 
-FORMAT = 1
+FORMAT = 2
 BLOCK = 4096  # the unit in which disks are written and damaged (page, ext4 block, Advanced Format sector)
 HEADER_BYTES = BLOCK
 RECORD_BYTES = 40
 MESSAGE = 1
 LOSS = 2
+CARRIED = 3
 GATEWAY_BYTES = 64
 
 _MAGIC = b"MDISPOOL"
 _HEADER = struct.Struct(f"<8sHHIQQI{GATEWAY_BYTES}s")
 _CRC = struct.Struct("<I")
+_LENGTH = struct.Struct("<I")
 _LEAD = struct.Struct("<II")
 _CHECKED = struct.Struct("<BBBBIQqq")
 _MESSAGE = struct.Struct("<QQIqqHH")
+MESSAGE_BYTES = _MESSAGE.size  # the least that the payload of a message has
 _MARK = 0xA5
-_RESYNC = re.compile(rb"[\x01\x02]\x00\x00\xa5")  # type, flags, clock quality, mark
+_RESYNC = re.compile(rb"[\x01-\x03][\x00-\x07][\x00-\xff]\xa5", re.DOTALL)  # type, flags, clock quality, mark
 _NAME = re.compile(r"segment-(\d{8,})-(\d{10})-(\d{20})")
-_AT_TYPE = 8  # offset of the type byte in a record
+AT_TYPE = 8  # offset of the type byte in a record
 
 assert _LEAD.size + _CHECKED.size == RECORD_BYTES
+
+
+class RecordFlag(IntFlag):
+    """What a message record says of its message.
+
+    PERIODIC: holds nothing but periodic values, states or waves, so it may be dropped first when space runs out
+    ZSTD: its ER7 is compressed; RESENT: was rejected once and is sent again, so its control id stands in the payload
+    """
+
+    PERIODIC = 1
+    ZSTD = 2
+    RESENT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +88,9 @@ class Extent:
     """Which samples of one device something holds: what is missing if it is lost.
 
     device: the configured name; "" when damage leaves it unknown
-    first_seq, last_seq: per-port sample numbers, inclusive; count: samples of this device among them
-    first_t_ns, last_t_ns: UTC ns of the first and the last sample
+    first_seq, last_seq: per-port sample numbers, inclusive; 0 when damage leaves them unknown
+    count: samples of this device among them; 0 when damage leaves the device unknown
+    first_t_ns, last_t_ns: UTC ns of the first and the last sample, or of the messages around what is damaged
     """
 
     device: str
@@ -89,6 +117,7 @@ class Loss:
     messages: how many of this spool's messages; 0 for samples that never became one
     first_message, last_message: their seq, inclusive; 0 when there are none
     extents: one per device
+    ranges: which of first_message..last_message are lost, inclusive pairs; none given means all of them
     """
 
     epoch: int
@@ -99,6 +128,13 @@ class Loss:
     first_message: int
     last_message: int
     extents: tuple[Extent, ...]
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of seq that are lost, inclusive; none when no message is."""
+        whole = ((self.first_message, self.last_message),) if self.messages else ()
+        return self.ranges or whole
 
     def encode(self) -> bytes:
         """Return one line of JSON without its end."""
@@ -164,52 +200,119 @@ def decode_header(data: bytes) -> Header | None:
     return Header(version, text[:length].decode(errors="replace"), Identity(number, epoch, first_seq))
 
 
-def encode_record(kind: int, epoch: int, seq: int, times: tuple[int, int], salt: int, payload: bytes) -> bytes:
-    """Return one record. times: (monotonic ns, UTC ns) of the append."""
-    head = _CHECKED.pack(kind, 0, 0, _MARK, epoch, seq, *times)
-    crc = crc32c(payload, crc32c(head, salt))
-    return b"".join((_LEAD.pack(RECORD_BYTES + len(payload), crc), head, payload))
+def encode_record(
+    kind: int,
+    epoch: int,
+    seq: int,
+    times: tuple[int, int],
+    salt: int,
+    payload: bytes,
+    flags: int = 0,
+    clock_quality: int = 0,
+) -> bytes:
+    """Return one record. times: (monotonic ns, UTC ns) of the append; clock_quality: of these times, one byte."""
+    length = _LENGTH.pack(RECORD_BYTES + len(payload))
+    head = _CHECKED.pack(kind, flags, clock_quality, _MARK, epoch, seq, *times)
+    crc = crc32c(payload, crc32c(length + head, salt))
+    return b"".join((length, _CRC.pack(crc), head, payload))
 
 
-def message_payload(message: Message, extent: Extent) -> bytes:
-    """Return the payload of a message record: extent, device, topic, ER7. The control id follows from epoch and seq."""
-    device, topic = extent.device.encode(), message.topic.encode()
+def message_payload(message: Message, extent: Extent, flags: int = 0) -> bytes:
+    """Return the payload of a message record: extent, device, topic, ER7. The control id follows from epoch and seq,
+    but with RESENT; with ZSTD the ER7 is compressed."""
+    device, topic, control = extent.device.encode(), message.topic.encode(), b""
+    if flags & RecordFlag.RESENT:
+        text = message.control_id.encode()
+        control = bytes((len(text),)) + text
     fixed = _MESSAGE.pack(
         extent.first_seq, extent.last_seq, extent.count, extent.first_t_ns, extent.last_t_ns, len(device), len(topic)
     )
-    return b"".join((fixed, device, topic, message.payload))
+    body = compress(message.payload) if flags & RecordFlag.ZSTD else message.payload
+    return b"".join((control, fixed, device, topic, body))
 
 
 class Stored(NamedTuple):
-    """A message as read back: the message, what it holds, and the UTC ns of its append."""
+    """A message as read back: the message, what it holds, its append (UTC and monotonic ns, epoch of the run), and what
+    its record says of it."""
 
     message: Message
     extent: Extent
     t_utc_ns: int
+    t_mono_ns: int
+    epoch: int
+    flags: RecordFlag = RecordFlag(0)
+    clock_quality: int = 0
 
 
 def decode_message(record: bytes, gateway: str) -> Stored:
     """Return the message of a record that `record_size` has found valid."""
-    _, _, _, _, epoch, seq, _, t_utc_ns = _CHECKED.unpack_from(record, _LEAD.size)
-    extent, topic_at, topic_end = _extent(record, 0)
+    _, flags, quality, _, epoch, seq, t_mono_ns, t_utc_ns = _CHECKED.unpack_from(record, _LEAD.size)
+    told, extent, topic_at, topic_end = message_parts(record, 0, flags)
     size = _LEAD.unpack_from(record)[0]
+    body = record[topic_end:size]
+    if flags & RecordFlag.ZSTD:
+        body = decompress(body)
     topic = record[topic_at:topic_end].decode(errors="replace")
-    message = Message(seq, control_id(gateway, epoch, seq), topic, record[topic_end:size])
-    return Stored(message, extent, t_utc_ns)
+    message = Message(seq, told or control_id(gateway, epoch, seq), topic, body)
+    return Stored(message, extent, t_utc_ns, t_mono_ns, epoch, RecordFlag(flags), quality)
 
 
-def _extent(data: bytes, pos: int) -> tuple[Extent, int, int]:
-    """Return the extent of the message record at `pos`, and where its topic begins and ends."""
+class RecordExtent(NamedTuple):
+    """What counting needs of a message record."""
+
+    seq: int
+    flags: int
+    extent: Extent
+    control_id: str
+
+
+def record_extent(record: bytes) -> RecordExtent:
+    """Return seq, flags, extent and the control id that it names, of a message record found valid."""
+    _, flags, _, seq = record_head(record, 0)
+    told, extent, _, _ = message_parts(record, 0, flags)
+    return RecordExtent(seq, flags, extent, told)
+
+
+def record_head(data: bytes, pos: int) -> tuple[int, int, int, int]:
+    """Return type, flags, epoch and seq of the record at `pos`."""
+    kind, flags, _, _, epoch, seq, _, _ = _CHECKED.unpack_from(data, pos + _LEAD.size)
+    return kind, flags, epoch, seq
+
+
+def recast(record: bytes, kind: int, salt: int) -> bytes:
+    """Return a valid record as one of another type, for a segment with another salt; all else stays."""
+    _, *rest = _CHECKED.unpack_from(record, _LEAD.size)
+    head = _CHECKED.pack(kind, *rest)
+    size = _LENGTH.unpack_from(record)[0]
+    crc = crc32c(record[RECORD_BYTES:size], crc32c(record[: _LENGTH.size] + head, salt))
+    return b"".join((record[: _LENGTH.size], _CRC.pack(crc), head, record[RECORD_BYTES:size]))
+
+
+def message_parts(data: bytes, pos: int, flags: int) -> tuple[str, Extent, int, int]:
+    """Return of the message record at `pos` the control id that it names ("" for its own), its extent, and where its
+    topic begins and ends."""
     at = pos + RECORD_BYTES
+    told = ""
+    if flags & RecordFlag.RESENT:
+        length = data[at]
+        told = data[at + 1 : at + 1 + length].decode(errors="replace")
+        at += 1 + length
     *numbers, device_len, topic_len = _MESSAGE.unpack_from(data, at)
     at += _MESSAGE.size
     device = data[at : at + device_len].decode(errors="replace")
-    return Extent(device, *numbers), at + device_len, at + device_len + topic_len
+    return told, Extent(device, *numbers), at + device_len, at + device_len + topic_len
 
 
 def control_id(gateway: str, epoch: int, seq: int) -> str:
     """Return MSH-10 of a message."""
     return f"{gateway}-{epoch}-{seq}"
+
+
+def number_of(control: str) -> tuple[int, int]:
+    """Return epoch and seq of a control id, (0, 0) of any other text."""
+    _, *numbers = control.rsplit("-", 2)
+    epoch, seq = numbers if len(numbers) == 2 else ("", "")
+    return (int(epoch), int(seq)) if epoch.isdecimal() and seq.isdecimal() else (0, 0)
 
 
 def record_size(data: bytes | memoryview, pos: int, salt: int) -> int:
@@ -219,82 +322,15 @@ def record_size(data: bytes | memoryview, pos: int, salt: int) -> int:
     size, crc = _LEAD.unpack_from(data, pos)
     if size < RECORD_BYTES or pos + size > len(data):
         return 0
-    return size if crc32c(memoryview(data)[pos + _AT_TYPE : pos + size], salt) == crc else 0
+    view = memoryview(data)
+    start = crc32c(view[pos : pos + _LENGTH.size], salt)
+    return size if crc32c(view[pos + AT_TYPE : pos + size], start) == crc else 0
 
 
-@dataclass(slots=True)
-class Scan:
-    """What the bytes of one segment hold.
-
-    offsets: file offset of message first_seq + i, 0 where it is not there
-    losses: the loss records
-    holes: byte ranges (begin, end) without a valid record, with valid ones behind them
-    end: just behind the last valid record
-    tail: how many bytes behind `end` are not zero padding: a torn append, or damage
-    newest: last extent of each device
-    """
-
-    offsets: array[int] = field(default_factory=lambda: array("I"))
-    losses: list[Loss] = field(default_factory=list)
-    holes: list[tuple[int, int]] = field(default_factory=list)
-    end: int = HEADER_BYTES
-    tail: int = 0
-    newest: dict[str, Extent] = field(default_factory=dict)
-
-    def offset(self, index: int) -> int:
-        """Return where message first_seq + index is, 0 when it is not there."""
-        return self.offsets[index] if 0 <= index < len(self.offsets) else 0
-
-    def damaged(self, growing: bool) -> list[tuple[int, int]]:
-        """Return the byte ranges that are damaged. growing: appends ended here, so its tail is torn, no damage."""
-        return self.holes if growing or not self.tail else [*self.holes, (self.end, self.end + self.tail)]
-
-
-def scan(data: bytes, identity: Identity, salt: int) -> Scan:
-    """Read all records of a segment, the whole file in `data`; step over what is damaged. Never raises on bytes."""
-    found = Scan()
-    used = max(HEADER_BYTES, len(data.rstrip(b"\0")))
-    pos = HEADER_BYTES
-    while pos < used:
-        size = record_size(data, pos, salt)
-        if size and _take(found, data, pos, identity):
-            pos += size
-            found.end = pos
-            continue
-        behind = _resync(data, pos + 1, salt)
-        if not behind:
-            break
-        found.holes.append((pos, behind))
-        pos = behind
-    found.tail = max(0, used - found.end)
-    return found
-
-
-def _take(found: Scan, data: bytes, pos: int, identity: Identity) -> bool:
-    """Enter the valid record at `pos`; False for one that cannot be of this segment."""
-    kind, _, _, _, epoch, seq, _, _ = _CHECKED.unpack_from(data, pos + _LEAD.size)
-    size = _LEAD.unpack_from(data, pos)[0]
-    if kind == LOSS:
-        loss = Loss.decode(data[pos + RECORD_BYTES : pos + size])
-        if loss:
-            found.losses.append(loss)
-        return loss is not None
-    missing = seq - identity.first_seq - len(found.offsets)
-    if kind != MESSAGE or size < RECORD_BYTES + _MESSAGE.size:
-        return False
-    if epoch != identity.epoch or not 0 <= missing <= len(data) // RECORD_BYTES:
-        return False
-    found.offsets.extend([0] * missing)
-    found.offsets.append(pos)
-    extent = _extent(data, pos)[0]
-    found.newest[extent.device] = extent
-    return True
-
-
-def _resync(data: bytes, pos: int, salt: int) -> int:
+def resync(data: bytes, pos: int, salt: int) -> int:
     """Return the offset of the next valid record at or behind `pos`, 0 when there is none."""
-    for match in _RESYNC.finditer(data, pos + _AT_TYPE):
-        begin = match.start() - _AT_TYPE
+    for match in _RESYNC.finditer(data, pos + AT_TYPE):
+        begin = match.start() - AT_TYPE
         if record_size(data, begin, salt):
             return begin
     return 0

@@ -7,25 +7,33 @@ Order, and why
 3. Every segment is read and checked. Bytes without a valid record that have valid ones behind them are damage: copied
    to quarantine/, stepped over. Bytes at the end of the newest segment are a torn append, never promised: cut, counted.
 4. What is neither done nor there, up to the highest seq known, is missing: the spool declares it lost.
+5. What waits is counted, in samples of each device, from the records. A message that stands twice, because a crash came
+   while its segment was given up, counts where it stands last.
 
 Each step can be cut short and done again. Damaged bytes never stop a start.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from gateway.core.errors import ConfigError
+from gateway.spool.compression import require_zstd
 from gateway.spool.cursor import CursorFile, SeqSet
 from gateway.spool.errors import SpoolRefused
 from gateway.spool.files import Disk
-from gateway.spool.layout import FORMAT, HEADER_BYTES, Extent, Loss, Scan, decode_header, parse_name
+from gateway.spool.layout import FORMAT, HEADER_BYTES, Extent, Loss, decode_header, number_of, parse_name
 from gateway.spool.ledger import Ledger
+from gateway.spool.scan import Scan
 from gateway.spool.segment import Segment
 
 QUARANTINE = "quarantine"
+QUARANTINE_FILES = 256  # by then the disk has been told from the program; a person empties the folder
+QUARANTINE_BYTES = 1 << 20  # of each
 
 
 @dataclass(slots=True)
@@ -50,12 +58,14 @@ class RecoveryReport:
 
 @dataclass(slots=True)
 class Recovered:
-    """The state to go on from. top, epoch: the highest seq and epoch known."""
+    """The state to go on from. top, epoch: the highest seq and epoch known; resent: seq by control id of the waiting
+    messages that were rejected once."""
 
     done: SeqSet
     top: int
     epoch: int
     missing: list[tuple[int, int]]
+    resent: dict[str, int]
     report: RecoveryReport
 
 
@@ -73,7 +83,8 @@ def _check_header(disk: Disk, path: Path, gateway: str) -> None:
     disk.close(fd)
     if header and header.version != FORMAT:
         what = f"the spool has format {header.version}, this program knows {FORMAT}"
-        raise ConfigError(what, str(path), "use the version of mdi that wrote it, or let that one empty it")
+        hint = "let the version of mdi that wrote it send what waits, then move the directory away and start again"
+        raise ConfigError(what, str(path), hint)
     if header and header.gateway != gateway:
         what = f"the spool belongs to gateway {header.gateway!r}, configured is {gateway!r}"
         raise ConfigError(what, str(path), "set the gateway id back, or give this gateway a directory of its own")
@@ -83,32 +94,87 @@ def recover(disk: Disk, segments: list[Segment], cursor: CursorFile, ledger: Led
     """Read everything and work out what is done, waiting and missing."""
     known = cursor.found
     report = RecoveryReport(segments=len(segments), cursor_slots_bad=cursor.bad_slots if segments else 0)
-    done = known.done if known else SeqSet(segments[0].first_seq - 1 if segments else 0)
+    first = segments[0].first_seq if segments else 1
     newest = segments[-1] if segments else None
     epoch = max(known.epoch if known else 0, newest.identity.epoch if newest else 0)
-    there = SeqSet()
     tops = [0]
     losses: list[tuple[int, Loss]] = []
+    last_of: dict[str, tuple[int, Extent]] = {}
+    resent: dict[int, list[tuple[int, str]]] = {}
+    there = SeqSet()
     for segment in segments.copy():
         found = _read(disk, segment, report, last=segment is newest)
-        if segment.empty and segment.first_seq <= max(tops):
+        if segment.end == HEADER_BYTES and segment.first_seq <= max(tops):
             segments.remove(segment)  # the disk refused it, and the one before went on: it was never in use
             if segment is not newest:  # which knows the epoch; the next open removes it
                 segment.remove()
             continue
         for pair in segment.present():
             there.add(*pair)
+        if found.resent:
+            resent[segment.identity.number] = found.resent
         losses += [(segment.identity.number, loss) for loss in found.losses]
         tops.append(segment.last_seq)
+        for device, last in found.newest.items():
+            last_of[device] = max(last, last_of.get(device, last), key=lambda pair: pair[0])
         segment.close()
+    report.newest = {device: extent for device, (_, extent) in last_of.items()}
+    done = known.done if known else _before(first, segments)
     for _, loss in losses:
-        done.add(loss.first_message, loss.last_message)
+        for pair in loss.spans:
+            done.add(*pair)
         tops.append(loss.last_message)
     tops += [known.durable if known else 0, *(last for _, last in done.ranges())]
     for pair in done.ranges():
         there.add(*pair)
     ledger.take_over(losses)
-    return Recovered(done, max(tops), epoch, there.gaps(1, max(tops)), report)
+    for seq, told in (pair for pairs in resent.values() for pair in pairs):
+        if _waits(number_of(told), segments, done):  # nobody knows any more that it was rejected: once is enough
+            done.add(seq, seq)
+    again = _count(segments, done, resent)
+    return Recovered(done, max(tops), epoch, there.gaps(1, max(tops)), again, report)
+
+
+def _waits(number: tuple[int, int], segments: list[Segment], done: SeqSet) -> bool:
+    """Return whether the message with this epoch and seq is there and not done."""
+    epoch, seq = number
+    return seq not in done and any(
+        segment.carries(seq) or (segment.identity.epoch == epoch and segment.first_seq <= seq <= segment.last_seq)
+        for segment in segments
+    )
+
+
+def _before(first: int, segments: list[Segment]) -> SeqSet:
+    """Without a cursor: what was before the oldest segment is done, but for what was carried over into one."""
+    carried = sorted({seq for segment in segments for seq in segment.carried if seq < first})
+    done = SeqSet()
+    for previous, seq in pairwise((0, *carried, first)):
+        done.add(previous + 1, seq - 1)
+    return done
+
+
+def _count(segments: list[Segment], done: SeqSet, resent: dict[int, list[tuple[int, str]]]) -> dict[str, int]:
+    """Correct what waits in each segment by what is done, reading again those of which a part is; return the waiting
+    messages that were rejected once. resent: those of each segment, by its number."""
+    later: set[int] = set()  # carried over into a segment behind this one
+    again: dict[str, int] = {}
+    for segment in reversed(segments):
+
+        def counts(seq: int) -> bool:
+            return seq not in done and seq not in later
+
+        untouched = not segment.carried and all(not segment.first_seq <= seq <= segment.last_seq for seq in later)
+        waiting = done.gaps(segment.first_seq, segment.last_seq)
+        told = resent.get(segment.identity.number, [])
+        if untouched and not waiting:
+            segment.samples, segment.periodic, told = Counter(), 0, []
+        elif not untouched or waiting != [(segment.first_seq, segment.last_seq)]:
+            found, _ = segment.examine(counts)
+            segment.samples, segment.periodic, told = found.samples, found.periodic, found.resent
+            segment.close()
+        again |= {control_id: seq for seq, control_id in told}
+        later.update(segment.carried)
+    return again
 
 
 def _read(disk: Disk, segment: Segment, report: RecoveryReport, last: bool) -> Scan:
@@ -120,17 +186,18 @@ def _read(disk: Disk, segment: Segment, report: RecoveryReport, last: bool) -> S
     if last:
         report.cut_bytes += found.tail
         segment.cut()
+    if found.compressed:
+        require_zstd()
     report.damaged += len(holes)
     report.quarantined += quarantine(disk, segment, holes, data)
-    report.newest |= found.newest
     return found
 
 
 def quarantine(disk: Disk, segment: Segment, holes: list[tuple[int, int]], data: bytes) -> list[str]:
     """Copy damaged byte ranges of a segment to files of their own; return the new ones.
 
-    They are evidence for a person. What cannot be copied now, for want of space, is left out: the loss is declared
-    all the same.
+    They are evidence for a person. What cannot be copied now, for want of space or because there are QUARANTINE_FILES
+    already, is left out: the loss is declared all the same, and the report counts the damage.
     """
     folder = segment.path.parent / QUARANTINE
     made: list[str] = []
@@ -138,7 +205,9 @@ def quarantine(disk: Disk, segment: Segment, holes: list[tuple[int, int]], data:
         there = disk.names(folder)
         for begin, end in holes:
             name = f"{segment.path.name}-{begin}.bin"
-            if name not in there:
+            if name not in there and len(there) < QUARANTINE_FILES:
+                end = min(end, begin + QUARANTINE_BYTES)
                 disk.close(disk.create(folder / name, end - begin, data[begin:end]))
                 made.append(name)
+                there.add(name)
     return made

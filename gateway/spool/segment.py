@@ -1,100 +1,146 @@
-"""Segment files: `Segment` reads one, `ActiveSegment` is the newest, which also grows, `Chain` is all of them.
+"""Segment files: `Segment` reads one, `ActiveSegment` is the newest, which also grows. chain.py has all of them.
 
-Only the active segment and the one being read are open and indexed, so memory and descriptors do not grow with the
-backlog: a closed segment is five numbers. Opening one again reads it whole, once, and checks every record.
-Appends are collected and written in pieces of FLUSH_BYTES or at a sync, whichever comes first.
+Only the active segment and those being read are open and indexed, so memory and descriptors do not grow with the
+backlog: a closed segment is a few numbers, and the seqs carried over into it. Opening one again reads it whole, once,
+and checks every record. Appends are collected and written in pieces of FLUSH_BYTES or at a sync, whichever is first.
+
+What waits in a segment is counted here, in samples of each device: `samples`. It is read from the records when the
+segment is opened, grows with what is added, and shrinks with what is let go.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from itertools import pairwise
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.spool.files import Disk
 from gateway.spool.layout import (
     HEADER_BYTES,
+    Extent,
     Identity,
-    Scan,
+    RecordFlag,
     Stored,
     decode_message,
-    encode_header,
+    record_extent,
     record_size,
-    scan,
 )
+from gateway.spool.scan import Scan, scan
 
 FLUSH_BYTES = 256 * 1024  # what one write carries; larger gains nothing measurable
 _READ_BYTES = 8192  # one message and a bit: most are read with one call
 
 
+def _every(_: int) -> bool:
+    return True
+
+
 class Segment:
-    """A segment file on disk. end: just behind its last valid record; last_seq: of its last message."""
+    """A segment file on disk.
+
+    end: just behind its last valid record; last_seq: of its last message of its own
+    carried: seqs of the messages carried over into it, sorted
+    samples: of each device, in the messages that wait in it; periodic: how many of these messages are PERIODIC
+    given_up: whatever waited in it is elsewhere or declared lost, and both slots of the cursor say so
+    """
 
     def __init__(self, disk: Disk, root: Path, gateway: str, identity: Identity) -> None:
         self.identity = identity
         self.path = root / identity.name
         self.end = HEADER_BYTES
         self.last_seq = identity.first_seq - 1
+        self.carried: array[int] = array("Q")
+        self.samples: Counter[str] = Counter()
+        self.periodic = 0
+        self.given_up = False
         self._disk = disk
         self._gateway = gateway
         self._salt = identity.salt(gateway)
         self._fd = -1
         self._offsets: array[int] = array("I")
+        self._carried_at: dict[int, int] = {}
 
     @property
     def first_seq(self) -> int:
-        """seq of its first message, if it has one."""
+        """seq of its first message, if it has one of its own."""
         return self.identity.first_seq
 
     @property
+    def salt(self) -> int:
+        """What the checksum of its records starts from."""
+        return self._salt
+
+    @property
     def empty(self) -> bool:
-        """Whether it holds no message."""
+        """Whether it holds no message of its own."""
         return self.last_seq < self.first_seq
 
-    def examine(self) -> tuple[Scan, bytes]:
-        """Read and check the whole file, opening it if need be; return what it holds and its bytes."""
+    def carries(self, seq: int) -> bool:
+        """Return whether a message was carried over into it."""
+        at = bisect_left(self.carried, seq)
+        return at < len(self.carried) and self.carried[at] == seq
+
+    def examine(self, counts: Callable[[int], bool] = _every) -> tuple[Scan, bytes]:
+        """Read and check the whole file, opening it if need be; return what it holds and its bytes. counts: see
+        `scan`."""
         if self._fd < 0:
             self._fd = self._disk.open(self.path)
         with self._disk.typed(f"read {self.path.name}"):
             data = self._disk.read(self._fd, self._disk.files.size(self._fd), 0)
-        return scan(data, self.identity, self._salt), data
+        return scan(data, self.identity, self._salt, counts), data
 
     def recover(self) -> tuple[Scan, bytes]:
         """Make durable what is there, then read it; the segment now knows its end and its messages."""
         self._fd = self._disk.open(self.path)
         self._disk.sync(self._fd, self.path.name)
         found, data = self.examine()
-        self._offsets = found.offsets
+        self._index(found)
         self.end = found.end
         self.last_seq = self.first_seq + len(found.offsets) - 1
+        self.carried = array("Q", sorted(found.carried))
+        self.samples, self.periodic = found.samples, found.periodic
         return found, data
+
+    def _index(self, found: Scan) -> None:
+        self._offsets, self._carried_at = found.offsets, found.carried
 
     def load(self) -> None:
         """Open and index it, unless it is."""
         if self._fd < 0:
-            self._offsets = self.examine()[0].offsets
+            self._index(self.examine()[0])
 
     def present(self) -> list[tuple[int, int]]:
         """Return the ranges of seq whose messages are there, inclusive. It must be loaded."""
+        ranges = [(seq, seq) for seq in self.carried]
         if 0 not in self._offsets:
-            return [(self.first_seq, self.last_seq)] if self._offsets else []
-        return [(self.first_seq + i, self.first_seq + i) for i, offset in enumerate(self._offsets) if offset]
+            return [*ranges, (self.first_seq, self.last_seq)] if self._offsets else ranges
+        return ranges + [(self.first_seq + i, self.first_seq + i) for i, at in enumerate(self._offsets) if at]
 
-    def read(self, seq: int) -> Stored | None:
-        """Return a message, or None when it is not there undamaged. It must be loaded."""
+    def record(self, seq: int) -> bytes | None:
+        """Return the record of a message, or None when it is not there undamaged. It must be loaded."""
         at = seq - self.first_seq
-        offset = self._offsets[at] if 0 <= at < len(self._offsets) else 0
+        offset = self._offsets[at] if 0 <= at < len(self._offsets) else self._carried_at.get(seq, 0)
         if not offset:
             return None
         data = self._disk.read(self._fd, _READ_BYTES, offset)
         size = int.from_bytes(data[:4], "little")
         if len(data) < size <= self.end - offset:
             data = self._disk.read(self._fd, size, offset)
-        if not record_size(data, 0, self._salt):
+        if not record_size(data, 0, self._salt) or record_extent(data).seq != seq:
             return None
-        stored = decode_message(data, self._gateway)
-        return stored if stored.message.seq == seq else None
+        return data[:size]
+
+    def read(self, seq: int) -> Stored | None:
+        """Return a message, or None when it is not there undamaged. It must be loaded."""
+        record = self.record(seq)
+        return decode_message(record, self._gateway) if record else None
+
+    def let_go(self, extent: Extent, flags: int) -> None:
+        """A message that holds these samples waits here no longer."""
+        self.samples[extent.device] -= extent.count
+        self.periodic -= bool(flags & RecordFlag.PERIODIC)
 
     def cut(self) -> None:
         """Cut off what is behind the last record, reserved or torn. It must be open."""
@@ -106,35 +152,29 @@ class Segment:
         """Close the file and forget the index."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            self._offsets = array("I")
+            self._offsets, self._carried_at = array("I"), {}
             self._disk.close(fd)
 
     def remove(self) -> None:
         """Close and remove the file."""
         self.close()
-        with self._disk.typed(f"remove {self.path.name}"):
-            self._disk.files.remove(self.path)
+        self._disk.remove(self.path)
 
 
 class ActiveSegment(Segment):
-    """The segment that takes appends: `size` bytes reserved on disk before the first of them."""
+    """The segment that takes appends. fd: its file, `size` bytes reserved on disk, the header written."""
 
-    def __init__(self, disk: Disk, root: Path, gateway: str, identity: Identity, size: int) -> None:
+    def __init__(self, disk: Disk, root: Path, gateway: str, identity: Identity, fd: int, size: int) -> None:
         super().__init__(disk, root, gateway, identity)
-        self._size = size
+        self.size = size
         self._pending: list[bytes] = []  # records not yet written
         self._pending_bytes = 0
         self._synced = HEADER_BYTES
-        self._fd = disk.create(self.path, size, encode_header(identity, gateway))
-
-    @property
-    def salt(self) -> int:
-        """What the checksum of its records starts from."""
-        return self._salt
+        self._fd = fd
 
     def fits(self, size: int, reserve: int) -> bool:
         """Return whether `size` bytes more leave `reserve` bytes free."""
-        return self.end + size + reserve <= self._size
+        return self.end + size + reserve <= self.size
 
     def add(self, record: bytes) -> None:
         """Take a record that fits."""
@@ -142,11 +182,23 @@ class ActiveSegment(Segment):
         self._pending_bytes += len(record)
         self.end += len(record)
 
-    def add_message(self, record: bytes) -> None:
+    def add_message(self, record: bytes, extent: Extent, flags: int) -> None:
         """Take the record of the next message."""
         self._offsets.append(self.end)
         self.last_seq += 1
+        self._count(extent, flags)
         self.add(record)
+
+    def add_carried(self, seq: int, record: bytes, extent: Extent, flags: int) -> None:
+        """Take the record of a message that was in a segment which is given up."""
+        self._carried_at[seq] = self.end
+        insort(self.carried, seq)
+        self._count(extent, flags)
+        self.add(record)
+
+    def _count(self, extent: Extent, flags: int) -> None:
+        self.samples[extent.device] += extent.count
+        self.periodic += bool(flags & RecordFlag.PERIODIC)
 
     def flush(self, least: int = 1) -> None:
         """Write what has been taken, if it is `least` bytes. Refused: it is kept, and the next flush writes it."""
@@ -170,70 +222,3 @@ class ActiveSegment(Segment):
         self._disk.sync(self._fd, self.path.name)
         self._synced = self.end
         return True
-
-
-class Chain:
-    """The segments of a spool, oldest first; the newest of them is `active`, unless the disk had no space for it."""
-
-    def __init__(self, disk: Disk, root: Path, gateway: str, segments: list[Segment]) -> None:
-        self.segments = segments
-        self.active: ActiveSegment | None = None
-        self._disk = disk
-        self._root = root
-        self._gateway = gateway
-        self._number = segments[-1].identity.number if segments else 0
-        self._reading: Segment | None = None
-
-    @property
-    def used(self) -> int:
-        """Bytes written, headers included."""
-        return sum(segment.end for segment in self.segments)
-
-    def holding(self, seq: int) -> Segment | None:
-        """Return the segment, loaded, that has message `seq` if any has."""
-        at = bisect_right(self.segments, seq, key=_first_seq) - 1
-        segment = self.segments[at] if at >= 0 else None
-        if segment is None or seq > segment.last_seq:
-            return None
-        if segment is not self._reading and segment is not self.active:
-            if self._reading is not None:
-                self._reading.close()
-            self._reading = segment
-        segment.load()
-        return segment
-
-    def read(self, seq: int) -> Stored | None:
-        """Return a flushed message, or None when it is not there undamaged."""
-        segment = self.holding(seq)
-        return segment.read(seq) if segment else None
-
-    def grow(self, epoch: int, next_seq: int, size: int) -> ActiveSegment:
-        """Start a new active segment; the old one, synced before, is closed. Refused: all is as before."""
-        new = ActiveSegment(self._disk, self._root, self._gateway, Identity(self._number + 1, epoch, next_seq), size)
-        old, self.active = self.active, new
-        self._number += 1
-        self.segments.append(new)
-        if old is not None:
-            try:
-                old.cut()
-            finally:
-                old.close()
-        return new
-
-    @property
-    def oldest_last_seq(self) -> int:
-        """The last seq that was written to the oldest segment, damaged since or not; 0 if it is the only one."""
-        return self.segments[1].first_seq - 1 if len(self.segments) > 1 else 0
-
-    def remove(self, watermark: int, pinned: set[int]) -> None:
-        """Remove segments up to watermark, and those that never held a message, but for the pinned (by number) and the
-        newest: it knows the epoch. What a segment held is known by where the next one begins."""
-        for segment, following in pairwise(self.segments.copy()):
-            unused = following.first_seq == segment.first_seq
-            if (unused or following.first_seq - 1 <= watermark) and segment.identity.number not in pinned:
-                segment.remove()
-                self.segments.remove(segment)
-
-
-def _first_seq(segment: Segment) -> int:
-    return segment.first_seq

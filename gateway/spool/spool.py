@@ -6,10 +6,11 @@ One owner thread. A message is durable when `sync` has returned, and only then c
 gateway-epoch-seq: the epoch grows with every start and is on disk, in a new segment, before the first append, and seq
 goes on from the highest one known, so no id is ever used twice, not even that of a message a crash has cut off.
 
-At every moment recovered + appended = acked + rejected + lost + waiting.
+At every moment recovered + appended = acked + rejected + lost + waiting, in messages and in samples of each device.
 
-In the directory: segments (layout.py), cursor (cursor.py), lock, losses.jsonl and rejected/messages.jsonl for people,
-quarantine/ with copies of damaged bytes.
+In the directory: segments (layout.py), spare, the next one of them (chain.py), cursor (cursor.py), lock, losses.jsonl
+and rejected/messages.jsonl for people, requests/ with what people ask for (rejected.py), quarantine/ with copies of
+damaged bytes.
 """
 
 from __future__ import annotations
@@ -21,16 +22,31 @@ from pathlib import Path
 
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message
+from gateway.spool.chain import LEAST_SEGMENT_BYTES
+from gateway.spool.compression import require_zstd
+from gateway.spool.counters import Samples
 from gateway.spool.errors import SpoolRefused
 from gateway.spool.files import Disk, Files, OsFiles
-from gateway.spool.layout import BLOCK, GATEWAY_BYTES, Extent, Loss, control_id, message_payload
-from gateway.spool.ledger import Journal, rejected_line
-from gateway.spool.store import Clock, Store, iso
+from gateway.spool.layout import (
+    GATEWAY_BYTES,
+    Extent,
+    Loss,
+    RecordFlag,
+    Stored,
+    control_id,
+    message_payload,
+)
+from gateway.spool.ledger import Journal
+from gateway.spool.pressure import Pressure
+from gateway.spool.rejected import FILE, REJECTED_BYTES, rejected_line
+from gateway.spool.resend import Resender
+from gateway.spool.store import Clock, Store
+from gateway.spool.times import iso
 
 SEGMENT_BYTES = 16 << 20
-LEAST_SEGMENT_BYTES = 4 * BLOCK
 MOST_SEGMENT_BYTES = 1 << 30  # one segment at a time is read whole
-CURSOR_NS = 1_000_000_000  # acks of the last second may be forgotten in a crash: those messages are sent again
+TICK_NS = 1_000_000_000  # acks of the last second may be forgotten in a crash: those messages are sent again
+COMPRESSIONS = ("none", "zstd")
 _PID_BYTES = 20
 _GATEWAY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{GATEWAY_BYTES - 1}}}")
 
@@ -42,17 +58,24 @@ class Spool:
     again. SpoolFailed: a sync failed, and every later call raises it too; start again. Neither loses anything.
     """
 
-    def __init__(self, disk: Disk, path: Path, gateway: str, sizes: tuple[int, int], clock: Clock) -> None:
+    def __init__(
+        self, disk: Disk, path: Path, gateway: str, sizes: tuple[int, int], clock: Clock, compressed: bool
+    ) -> None:
         """Use `open`."""
         self._disk = disk
+        self._compressed = compressed
         self._gateway = gateway
         disk.files.make_dir(path)
         _lock(disk, path / "lock")
         self._store = Store(disk, path, gateway, sizes, clock)
         disk.files.make_dir(path / "rejected")
-        self._rejected = Journal(disk, path / "rejected" / "messages.jsonl")
+        self._rejected = Journal(disk, path / "rejected" / FILE, REJECTED_BYTES)
+        self._resender = Resender(disk, self._store, self._rejected, compressed)
         disk.sync_dir(path / "rejected")
         disk.sync_dir(path)
+        self._ticked_ns = clock()[0]
+        with suppress(SpoolRefused):  # before anything is sent: what is resent already is seen to wait
+            self._resender.look()
         self.report = self._store.report
         self.counters = self._store.counters
 
@@ -64,14 +87,17 @@ class Spool:
         gateway: str,
         segment_bytes: int = SEGMENT_BYTES,
         limit_bytes: int = 128 * SEGMENT_BYTES,
+        compression: str = "none",
         files: Files | None = None,
         clock: Clock,
     ) -> Spool:
         """Open the spool in directory `path`, made if need be, and recover what is there.
 
         gateway: its id, [A-Za-z0-9._-], first part of every control id
-        limit_bytes: beyond it the oldest segment is dropped and declared lost
-        Raises: ConfigError when it is another gateway's, of a newer format, or open elsewhere.
+        limit_bytes: beyond it the oldest periodic messages are dropped and declared lost
+        compression: "none" or "zstd", of what is appended from now on; the spool may hold both
+        Raises: ConfigError when it is another gateway's, of another format, or open elsewhere, and when zstd is needed
+        and not installed.
         """
         if not _GATEWAY.fullmatch(gateway):
             raise ConfigError(f"gateway id {gateway!r} cannot be used", hint="letters, digits, dot, dash, underscore")
@@ -80,10 +106,14 @@ class Spool:
                 f"spool segments of {segment_bytes} bytes within a limit of {limit_bytes} bytes cannot be used",
                 hint=f"segments of {LEAST_SEGMENT_BYTES} to {MOST_SEGMENT_BYTES} bytes, a limit of at least two",
             )
+        if compression not in COMPRESSIONS:
+            raise ConfigError(f"spool compression {compression!r} is not known", hint=" or ".join(COMPRESSIONS))
+        if compression == "zstd":
+            require_zstd()
         disk = Disk(files or OsFiles(), Path(path))
         with ExitStack() as opened, disk.typed("open the spool"):
             opened.callback(disk.close_all)
-            spool = cls(disk, Path(path), gateway, (segment_bytes, limit_bytes), clock)
+            spool = cls(disk, Path(path), gateway, (segment_bytes, limit_bytes), clock, compression == "zstd")
             opened.pop_all()
         return spool
 
@@ -101,13 +131,20 @@ class Spool:
         """Return seq and MSH-10 of the message to be encoded next; the same until it is appended."""
         return self._store.next_seq, control_id(self._gateway, self._store.epoch, self._store.next_seq)
 
-    def append(self, message: Message, extent: Extent) -> None:
-        """Take the message with the next control id; `extent`: the samples in it. Durable after the next `sync`."""
+    def append(self, message: Message, extent: Extent, periodic: bool = True, clock_quality: int = 0) -> None:
+        """Take the message with the next control id. Durable after the next `sync`.
+
+        extent: the samples in it; periodic: it holds periodic values, states or waves only, so it may be dropped before
+        others when space runs out; clock_quality: of its times, one byte, kept as it is.
+        """
         self._disk.check()
         if (message.seq, message.control_id) != self.next_control_id():
             raise InternalError(f"message {message.control_id} is not the next one, {self.next_control_id()[1]}")
-        self._store.append(message_payload(message, extent))
+        flags = (RecordFlag.PERIODIC if periodic else 0) | (RecordFlag.ZSTD if self._compressed else 0)
+        self._store.append(message_payload(message, extent, flags), extent, flags, clock_quality)
         self._store.newest[extent.device] = extent
+        self.counters.appended += 1
+        self._store.tally(extent.device).appended += extent.count
 
     def sync(self) -> int:
         """Make durable what was appended; return the durable seq. Only now can it be read."""
@@ -117,7 +154,7 @@ class Spool:
 
     def declare_loss(self, extent: Extent, reason: str) -> None:
         """Record durably that samples were lost before they became a message."""
-        self._store.declare(reason, 0, (0, 0), (extent,))
+        self._store.losses.declare_samples(extent, reason)
 
     # ---- out
 
@@ -134,7 +171,22 @@ class Spool:
     @property
     def fill(self) -> float:
         """Share of the limit in use, 0 to 1; 0 when nothing waits."""
-        return self._store.fill
+        return self._store.fullness.fill
+
+    @property
+    def pressure(self) -> Pressure:
+        """How full it is, for those who can make less data of it."""
+        return self._store.fullness.pressure
+
+    @property
+    def samples(self) -> dict[str, Samples]:
+        """The counts of each device, in samples, as they are now. They go on counting: copy what is to be kept."""
+        return self._store.samples()
+
+    @property
+    def declared(self) -> dict[str, int]:
+        """Samples of each device that `declare_loss` was told of since this open. In no other count."""
+        return dict(self._store.losses.declared)
 
     def last_extent(self, device: str) -> Extent | None:
         """Return the newest extent of a device in here, so that samples still in the ring are not stored twice."""
@@ -144,12 +196,21 @@ class Spool:
         """Return every loss ever declared, oldest first."""
         return self._store.ledger.losses()
 
+    @property
+    def thrown_away(self) -> dict[str, int]:
+        """Lines of the side files that had to go since ever, because these files are bounded."""
+        return {"losses": self._store.ledger.thrown_away, "rejected": self._rejected.thrown_away}
+
     def read(self, seq: int) -> Message:
         """Return a durable message. Raises KeyError when it is not durable yet, removed or lost."""
+        return self.stored(seq).message
+
+    def stored(self, seq: int) -> Stored:
+        """As `read`, with what its record says of the message."""
         stored = self._store.stored(seq) if 0 < seq <= self._store.durable else None
         if stored is None:
             raise KeyError(seq)
-        return stored.message
+        return stored
 
     def unacknowledged(self, after_seq: int = 0, n: int = 64) -> list[Message]:
         """Return up to n durable messages behind after_seq that are not done, oldest first."""
@@ -167,9 +228,8 @@ class Spool:
 
     def ack(self, seq: int) -> bool:
         """The receiving application has it, in any order. False: unknown, or done already; ignored and counted."""
-        if not self._expected(seq):
+        if not self._expected(seq) or not self._store.finish(seq, "acked"):
             return False
-        self._store.done.add(seq, seq)
         self.counters.acked += 1
         self.tick()
         return True
@@ -180,17 +240,29 @@ class Spool:
         if stored is None:
             return False
         self._rejected.append(rejected_line(stored, reason, iso(self._store.clock()[1])))
-        self._store.done.add(seq, seq)
+        if not self._store.finish(seq, "rejected"):
+            return False
         self.counters.rejected += 1
         self.tick()
         return True
 
-    def expire(self, seq: int, before_utc_ns: int) -> bool:
-        """Declare a message lost, with its samples, when it was appended before a time; tell whether it was."""
+    def expire(self, seq: int, age_ns: int) -> bool:
+        """Declare a message lost, with its samples, when it was appended longer ago than that; tell whether it was.
+
+        What this run has appended is timed by the monotonic clock, so setting the wall clock neither gives up all of it
+        nor keeps it for ever. What an earlier run has left is as old as the wall clock says, or as this run at least.
+        """
         stored = self._store.stored(seq) if 0 < seq <= self._store.durable and seq not in self._store.done else None
-        if stored is None or stored.t_utc_ns >= before_utc_ns:
+        if stored is None:
             return False
-        self._store.declare("expired", 1, (seq, seq), (stored.extent,))
+        mono_ns, utc_ns = self._store.clock()
+        if stored.epoch == self._store.epoch:
+            old_ns = mono_ns - stored.t_mono_ns
+        else:
+            old_ns = max(utc_ns - stored.t_utc_ns, mono_ns - self._store.began_ns)
+        if old_ns <= age_ns:
+            return False
+        self._store.losses.declare_message(stored, "expired")
         return True
 
     def _expected(self, seq: int) -> bool:
@@ -204,12 +276,20 @@ class Spool:
         return False
 
     def tick(self) -> None:
-        """Once a second, `checkpoint`; call it as often as you like. What the disk refuses is counted, tried again."""
-        if self._store.clock()[0] - self._store.saved_ns >= CURSOR_NS:
-            try:
-                self.checkpoint()
-            except SpoolRefused:
-                self.counters.refused += 1
+        """Once a second, the housekeeping; call it as often as you like. What the disk refuses is counted, tried again.
+
+        It saves the cursor, removes what is done, reserves the spare and does what was asked for in requests/.
+        """
+        now = self._store.clock()[0]
+        if now - self._ticked_ns < TICK_NS:
+            return
+        self._ticked_ns = now
+        try:
+            self._store.fullness.relax()
+            self.checkpoint()
+            self._resender.look()  # the cursor is saved: what is resent is known to have been rejected
+        except SpoolRefused:
+            self.counters.refused += 1
 
     def checkpoint(self) -> None:
         """Save the cursor now if it has moved, and remove what is done: fewer duplicates after a crash."""

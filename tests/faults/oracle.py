@@ -3,8 +3,9 @@
 It joins what stands on disks when all is over: the ledgers of the devices, the database of KITA, losses.jsonl and
 rejected/messages.jsonl of the gateway, the last status, the logs and the exit codes. Of each device
 
-    said = committed + rejected + declared lost + unheard + unread + missing
+    said = committed + rejected + declared lost + unheard + unread + damaged + missing
 
+    damaged   hurt on the line by a PtyProxy, or said next after one that was: the driver may need one to find its place
     unheard   said before the first reader had started
     unread    said while nobody could read the line: from 1 s before its reader was killed, stopped or unplugged (what
               is read and not yet published may be lost: at most the last second) until the first number that arrived
@@ -29,6 +30,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from signal import SIGABRT, SIGKILL
 from typing import Any, Protocol
 
 from tests.faults.ledger_device import n_of
@@ -65,6 +67,7 @@ class Traces:
     ended: Sequence[Ended]
     logs: Mapping[str, Path]
     status: Mapping[str, Any]
+    hurt: Mapping[str, Collection[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class DeviceVerdict:
     declared: int = 0
     unheard: int = 0
     unread: int = 0
+    damaged: int = 0
     missing: int = 0
     wrong: int = 0
     no_value: int = 0
@@ -113,6 +117,7 @@ class Verdict:
             "committed",
             "unheard",
             "unread",
+            "damaged",
             "declared",
             "rejected",
             "missing",
@@ -148,6 +153,7 @@ def judge(traces: Traces) -> Verdict:
             rejected.get(name, set()),
             declared[name],
             [e for e in traces.events if e.part in (*READERS, name)],
+            traces.hurt.get(name, ()),
         )
         device.unaccounted = _unaccounted(name, device, declared[name], traces.status)
         verdict.devices[name] = device
@@ -162,7 +168,12 @@ Rows = list[tuple[float | None, int]]
 
 
 def _judge_device(
-    said: Mapping[int, int], rows: Rows, rejected: set[int], declared: int, events: Sequence[EventLike]
+    said: Mapping[int, int],
+    rows: Rows,
+    rejected: set[int],
+    declared: int,
+    events: Sequence[EventLike],
+    hurt: Collection[int],
 ) -> DeviceVerdict:
     device = DeviceVerdict(said=len(said))
     numbers: list[int] = []
@@ -185,6 +196,9 @@ def _judge_device(
     outside = [n for n in absent if not any(begin <= said[n] <= end for begin, _, end in windows)]
     device.unheard = sum(said[n] <= windows[0][2] for n in absent)
     device.unread = len(absent) - len(outside) - device.unheard
+    near = {n + step for n in hurt for step in (0, 1)}
+    device.damaged = sum(n in near for n in outside)
+    outside = [n for n in outside if n not in near]
     device.declared = min(declared, len(outside))
     device.missing = len(outside) - device.declared
     times = sorted(said[n] for n in there)
@@ -332,7 +346,7 @@ def _bad_end(end: Ended) -> str:
     """Return what is wrong with the end of a process, "" when it is as it should be."""
     if not end.asked:
         return f"{end.part} ended by itself with code {end.code}"
-    wanted = -end.asked if end.asked == 9 else 0
+    wanted = -end.asked if end.asked in (SIGKILL, SIGABRT) else 0
     if end.code != wanted and end.part in (*READERS, "forward", "kita"):
         known = "" if end.code in DOCUMENTED else ", which is not documented"
         return f"{end.part} ended with code {end.code}{known} after signal {end.asked}"

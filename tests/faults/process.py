@@ -31,7 +31,7 @@ class Part:
     """One program, started as often as the test wants, from the main thread.
 
     ready: a text of its log that says that it has started; environment: added to ours, for its next start; limits: for
-    its next start, as prlimit(1) names them: {"nofile": 32, "as": 256 << 20, "fsize": 1 << 20}.
+    its next start, as prlimit(1) names them: {"nofile": 32, "as": 256 << 20, "fsize": "1000:"} (the soft one only).
     """
 
     name: str
@@ -39,7 +39,7 @@ class Part:
     log: Path
     ready: str
     environment: Mapping[str, str] = field(default_factory=dict)
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int | str] = field(default_factory=dict)
     ended: list[Ended] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     _from: int = 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import threading
 import tty
@@ -20,10 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.faults.ledger_device import n_of
 from tests.faults.noise import Channel, Noise
 
 READ_BYTES = 4096
 LOOK_S = 0.05  # how soon an order is seen
+LINE = re.compile(rb"\x02(\d+)\*")  # of a ledger device
 
 
 class PtyProxy:
@@ -31,8 +34,9 @@ class PtyProxy:
 
     def __init__(self, device: str, link: str, seed: int = 0) -> None:
         self.channel = Channel(seed)
-        self.said = bytearray()  # all that the device has said
-        self.harmed: set[int] = set()  # places in it of bytes that did not arrive as they were said
+        self.damaged: set[int] = set()  # numbers of the lines that were not handed on as they were said
+        self._line = bytearray()  # what the device has said of the current line
+        self._line_hurt = False
         self.names: list[str] = []  # of the pseudo-terminals that have stood behind the link
         self._device = device
         self._link = Path(link)
@@ -115,10 +119,23 @@ class PtyProxy:
     def _hand_on(self, data: bytes) -> None:
         with self._lock:
             harmed = self.channel.harm(data)
-            self.harmed |= {len(self.said) + place for place in harmed.places}
-            self.said += data
+            self._note(data, harmed.places)
             pieces = self.channel.pieces(harmed.data)
         for piece in pieces:
             with self._lock, contextlib.suppress(BlockingIOError):
                 if self._ends:
                     os.write(self._ends[0], piece)  # what does not fit is lost, as on a line
+
+    def _note(self, data: bytes, places: set[int]) -> None:
+        """Keep which lines of the ledger have been harmed."""
+        begin = 0
+        for text in data.splitlines(keepends=True):  # "\r\n" may fall in two
+            self._line += text
+            self._line_hurt |= not places.isdisjoint(range(begin, begin + len(text)))
+            begin += len(text)
+            if text.endswith(b"\n"):
+                found = LINE.search(self._line)
+                if self._line_hurt and found and (n := n_of(float(found[1]))):
+                    self.damaged.add(n)
+                self._line.clear()
+                self._line_hurt = False

@@ -299,6 +299,7 @@ class Rig:
                 ended,
                 logs,
                 self._status,
+                {name: line.damaged for name, line in self.lines.items()},
             )
         )
 

@@ -11,7 +11,7 @@ The kernel's own tools for this (netem, tbf) are not on every machine; this need
 
 TCP has taken responsibility for bytes that the proxy's own system has acknowledged, so dropped bytes are not dropped
 from the middle of a stream: they wait, and pass when the profile lets them, as with retransmission after a partition.
-With `forget` they never do: the connection is dead without a word (a router that has lost its table).
+With `forget` they never do: the connection is dead without a word from then on (a router that has lost its table).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Profile:
 
     latency_s, jitter_s: each piece waits latency + up to jitter, in order; rate: bytes per second and direction, 0 = no
     limit; stall: chance of each piece to hold its direction for stall_s; drop: nothing passes now, new connections get
-    no answer; forget: what comes now is thrown away for ever; refuse: new connections are reset.
+    no answer; forget: connections that say something now are dead for ever; refuse: new connections are reset.
     """
 
     up: bool = True
@@ -77,6 +77,7 @@ class _Way:
     waiting: int = 0
     held_until: float = 0.0
     ended: bool = False
+    dead: bool = False
 
 
 class TcpProxy:
@@ -175,6 +176,8 @@ class TcpProxy:
             self._selector.unregister(end)
             return
         if profile.forget:
+            self._ways[way.to].dead = way.dead = True
+        if way.dead:
             return
         at = time.monotonic() + profile.latency_s + profile.jitter_s * self._random.random()
         at = max(at, way.pieces[-1][0] if way.pieces else 0.0)  # order is kept

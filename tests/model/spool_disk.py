@@ -39,7 +39,7 @@ class MemoryDisk:
         self._dirs: set[Path] = set()
         self._names: dict[Path, _Inode] = {}
         self._durable_names: dict[Path, _Inode] = {}
-        self._changes: list[tuple[Path, _Inode | None]] = []
+        self._changes: list[dict[Path, _Inode | None]] = []  # each survives whole or not at all
         self._fds: dict[int, _Inode] = {}
         self._locked: set[int] = set()
         self._next_fd = 3
@@ -59,7 +59,7 @@ class MemoryDisk:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
             self._names[path] = _Inode()
-            self._changes.append((path, self._names[path]))
+            self._changes.append({path: self._names[path]})
         self._next_fd += 1
         self._fds[self._next_fd] = self._names[path]
         return self._next_fd
@@ -125,7 +125,12 @@ class MemoryDisk:
     def remove(self, path: Path) -> None:
         self.before("remove")
         del self._names[path]
-        self._changes.append((path, None))
+        self._changes.append({path: None})
+
+    def rename(self, old: Path, new: Path) -> None:
+        self.before("rename")
+        self._names[new] = self._names.pop(old)
+        self._changes.append({new: self._names[new], old: None})
 
     # ---- what a test does to it
 
@@ -140,7 +145,7 @@ class MemoryDisk:
         self.kill()
         names = dict(self._durable_names)
         kept = rng.randint(0, len(self._changes)) if rng else len(self._changes) * names_survive
-        for path, inode in self._changes[:kept]:
+        for path, inode in (pair for change in self._changes[:kept] for pair in change.items()):
             if inode is None:
                 names.pop(path, None)
             else:

@@ -86,7 +86,8 @@ class History:
         payload = self.rng.randbytes(self.rng.choice((10, 300, 2500)))
         self.ids[control_id] = payload
         self.appended[seq] = (control_id, payload)
-        spool.append(Message(seq, control_id, "t", payload), Extent("bed", seq, seq, 1, seq, seq))
+        extent = Extent("bed", seq, seq, 1, seq, seq)
+        spool.append(Message(seq, control_id, "t", payload), extent, periodic=seq % 3 > 0)
 
     def sync(self, spool: Spool) -> None:
         durable = spool.sync()
@@ -128,6 +129,8 @@ class History:
         assert counters.recovered + counters.appended == (
             counters.acked + counters.rejected + counters.lost + spool.waiting
         )
+        for s in spool.samples.values():
+            assert s.recovered + s.appended == s.acked + s.rejected + s.lost + s.waiting
         waiting = {m.seq: (m.control_id, m.payload) for m in spool.unacknowledged(0, 10**6)}
         losses = spool.losses()
         lost = {seq for loss in losses for seq in range(loss.first_message, loss.last_message + 1) if loss.messages}

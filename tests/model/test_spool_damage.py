@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.message import Message
-from gateway.spool import Extent, Spool, SpoolFull, SpoolRefused
+from gateway.spool import Extent, Spool, SpoolRefused
+from gateway.spool.cursor import SLOT_BYTES
 from tests.model.spool_disk import MemoryDisk
 
 ROOT = Path("/spool")
@@ -137,7 +138,7 @@ def test_both_cursor_slots_bad_sends_all_that_is_stored_again() -> None:
         spool.ack(seq)
     spool.checkpoint()
     disk.kill()
-    disk.content(ROOT / "cursor")[:] = bytes(8192)
+    disk.content(ROOT / "cursor")[:] = bytes(2 * SLOT_BYTES)
     again = open_spool(disk)
     assert again.report.cursor_slots_bad == 2
     assert [m.seq for m in again.unacknowledged()] == list(PAYLOADS)
@@ -154,7 +155,7 @@ def test_one_cursor_slot_bad_never_looks_like_a_loss(slot: int) -> None:
     spool.checkpoint()
     assert len(disk.paths("/spool/segment-*")) == 2
     disk.kill()
-    disk.content(ROOT / "cursor")[slot * 4096 + 30] ^= 1
+    disk.content(ROOT / "cursor")[slot * SLOT_BYTES + 30] ^= 1
     again = open_spool(disk)
     assert again.report.cursor_slots_bad == 1
     assert again.losses() == []
@@ -220,7 +221,7 @@ def test_a_message_lost_at_the_end_of_a_segment_keeps_its_segment_until_it_is_de
     disk.full = True
     assert [m.seq for m in open_spool(disk).unacknowledged()] == list(IN_NEWEST)
     disk.kill()
-    disk.content(ROOT / "cursor")[:] = bytes(8192)
+    disk.content(ROOT / "cursor")[:] = bytes(2 * SLOT_BYTES)
     disk.full = False
     again = open_spool(disk)
     assert [(x.first_message, x.last_message) for x in again.losses()] == [(3, 3)]
@@ -230,18 +231,12 @@ def test_a_segment_that_was_refused_and_comes_back_hides_nothing() -> None:
     """Found by the model: its removal was not durable, and the segment before it had room for a smaller message."""
     disk = filled(False)
     spool = open_spool(disk)
-    disk.full = True
-    refused = 0
-    for size in (3000, 3000, 3000, 3000, 3000, 10):
+    for size in (3000, 3000, 3000, 10):
         seq, control_id = spool.next_control_id()
-        try:
-            spool.append(Message(seq, control_id, "t", bytes(size)), Extent("bed", seq, seq, 1, seq, seq))
-        except SpoolFull:
-            refused += 1
-            if refused == 2:
-                name = f"segment-00000004-{79:010d}-{seq:020d}"
-                disk.close(disk.open(ROOT / name, create=True))
-    assert refused == 2
+        spool.append(Message(seq, control_id, "t", bytes(size)), Extent("bed", seq, seq, 1, seq, seq))
+        if size == 3000:
+            name = f"segment-00000004-{79:010d}-{seq + 1:020d}"
+    disk.close(disk.open(ROOT / name, create=True))
     spool.sync()
     waiting = spool.unacknowledged()
     assert waiting[-1].payload == bytes(10)

@@ -93,7 +93,8 @@ class Script:
     def append(self, spool: Spool) -> None:
         seq, control_id = spool.next_control_id()
         payload = random.Random(control_id).randbytes(2900)
-        spool.append(Message(seq, control_id, "t", payload), Extent("bed", seq, seq, 1, seq, seq))
+        extent = Extent("bed", seq, seq, 1, seq, seq)
+        spool.append(Message(seq, control_id, "t", payload), extent, periodic=seq % 3 > 0)
         assert spool.next_control_id()[0] == seq + 1
 
     @staticmethod
@@ -115,6 +116,8 @@ class Script:
         counters = spool.counters
         gone = counters.acked + counters.rejected + counters.lost
         assert counters.recovered + counters.appended == gone + spool.waiting
+        for s in spool.samples.values():
+            assert s.recovered + s.appended == s.acked + s.rejected + s.lost + s.waiting
 
 
 @pytest.mark.parametrize("code", [0, errno.EIO, errno.ENOSPC], ids=["short write", "EIO", "ENOSPC"])

@@ -18,11 +18,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.core.message import Message
 from gateway.spool import Extent, Spool, SpoolRefused
+from gateway.spool.cursor import SLOT_BYTES
 from tests.model.spool_disk import MemoryDisk
 
 ROOT = Path("/spool")
 SEGMENT = 16384
+SAMPLES = 10  # in each message
 BEFORE_PAYLOAD = 256  # more than what a record holds before its payload here
+
+
+def check_samples(spool: Spool, waiting: set[int], exact: bool) -> None:
+    """The sum of each device holds; what waits is what the waiting messages hold. exact: no loss is to be declared."""
+    for device, s in spool.samples.items():
+        assert s.recovered + s.appended == s.acked + s.rejected + s.lost + s.waiting, device
+        held = sum(SAMPLES for seq in waiting if f"bed-{seq % 3}" == device)
+        assert s.waiting == held or (not exact and s.waiting > held)
 
 
 class SpoolModel(RuleBasedStateMachine):
@@ -86,8 +96,8 @@ class SpoolModel(RuleBasedStateMachine):
         assert seq == max(self.sent, default=seq - 1) + 1
         payload = random.Random(control_id).randbytes(16) * (1 + size // 16)
         message = Message(seq, control_id, "t", payload)
-        extent = Extent(f"bed-{seq % 3}", seq * 10, seq * 10 + 9, 10, seq, seq)
-        self.spool.append(message, extent)
+        extent = Extent(f"bed-{seq % 3}", seq * 10, seq * 10 + 9, SAMPLES, seq, seq)
+        self.spool.append(message, extent, periodic=seq % 4 > 0)
         self.ids[control_id] = payload
         self.sent[seq] = message
         assert self.spool.last_extent(extent.device) == extent
@@ -163,7 +173,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.disk.kill()
         cursor = self.disk.content(ROOT / "cursor")
         for slot in slots:
-            cursor[slot * 4096 + at] ^= 0x40
+            cursor[slot * SLOT_BYTES + at] ^= 0x40
         self.disk.settle(ROOT / "cursor")
         self.settled = set()
         self.start()
@@ -217,6 +227,7 @@ class SpoolModel(RuleBasedStateMachine):
         waiting = self.spool.unacknowledged(0, 10**6)
         gone = counters.acked + counters.rejected + counters.lost
         assert counters.recovered + counters.appended == gone + self.spool.waiting
+        check_samples(self.spool, {m.seq for m in waiting} | self.sent.keys() - self.promised, not self.owing)
         assert [m.seq for m in waiting] == sorted({m.seq for m in waiting})
         assert not {m.seq for m in waiting} & (self.settled | self.here)
         assert all(self.sent[m.seq] == m == self.spool.read(m.seq) for m in waiting)

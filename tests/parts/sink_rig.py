@@ -51,6 +51,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.acks_dropped = 0
+        self.under_way: frozenset[bytes] = frozenset()
         self.state = "connected to broker:1883"
 
     def start(self) -> None: ...

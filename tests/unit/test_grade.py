@@ -58,7 +58,7 @@ def test_a_configuration_has_a_grade(tmp_path: Path, line: str, letter: str) -> 
 
 
 def test_less_than_the_whole_promise_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    from gateway.service import say_grade
+    from gateway.serve import say_grade
 
     caplog.set_level(logging.INFO)
     for released_by in (ReleasedBy.RECEIVER, ReleasedBy.BROKER):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from fastcrc.crc32 import iscsi as crc32c
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,20 +12,23 @@ from hypothesis import strategies as st
 from gateway.core.message import Message
 from gateway.spool.cursor import SeqSet
 from gateway.spool.layout import (
+    CARRIED,
     HEADER_BYTES,
     LOSS,
     MESSAGE,
     Extent,
     Identity,
+    RecordFlag,
     decode_header,
     decode_message,
     encode_header,
     encode_record,
     message_payload,
     parse_name,
+    recast,
     record_size,
-    scan,
 )
+from gateway.spool.scan import scan
 
 IDENTITY = Identity(3, 1_800_000_000, 41)
 MESSAGE_41 = Message(41, "gw-1800000000-41", "mdi/gw/bed-1", b"MSH|^~\\&|\r")
@@ -44,24 +48,71 @@ def test_golden_header() -> None:
     header = encode_header(IDENTITY, "gw")
     assert len(header) == HEADER_BYTES
     salt = crc32c(b"gw/1800000000/3").to_bytes(4, "little").hex()
-    assert header[:36].hex(" ", -4) == "4d444953 504f4f4c 01000200 00d2496b 03000000 00000000 29000000 00000000 " + salt
+    assert header[:36].hex(" ", -4) == "4d444953 504f4f4c 02000200 00d2496b 03000000 00000000 29000000 00000000 " + salt
     assert header[36:100] == b"gw".ljust(64, b"\0")
     assert not any(header[104:])
     decoded = decode_header(header)
     assert decoded is not None
-    assert decoded == (1, "gw", IDENTITY)
+    assert decoded == (2, "gw", IDENTITY)
 
 
 def test_golden_record() -> None:
     payload = message_payload(MESSAGE_41, EXTENT)
-    data = encode_record(MESSAGE, IDENTITY.epoch, 41, (0x1122, 0x3344), IDENTITY.salt("gw"), payload)
+    data = encode_record(MESSAGE, IDENTITY.epoch, 41, (0x1122, 0x3344), IDENTITY.salt("gw"), payload, 1, 0x5C)
     assert data[:4] == len(data).to_bytes(4, "little")
-    assert data[4:8] == crc32c(b"gw/1800000000/3" + data[8:]).to_bytes(4, "little")
+    assert data[4:8] == crc32c(b"gw/1800000000/3" + data[:4] + data[8:]).to_bytes(4, "little")
     assert data[8:40].hex(" ", -4) == (
-        "010000a5 00d2496b 29000000 00000000 22110000 00000000 44330000 00000000"
+        "01015ca5 00d2496b 29000000 00000000 22110000 00000000 44330000 00000000"
     )  # type, flags, clock quality, mark | epoch | seq | monotonic ns | UTC ns
     assert data.endswith(b"bed-1mdi/gw/bed-1MSH|^~\\&|\r")
-    assert decode_message(data, "gw") == (MESSAGE_41, EXTENT, 0x3344)
+    assert decode_message(data, "gw") == (MESSAGE_41, EXTENT, 0x3344, 0x1122, IDENTITY.epoch, RecordFlag.PERIODIC, 0x5C)
+
+
+def test_a_flipped_bit_anywhere_is_seen_the_length_included() -> None:
+    """In format 1 the length was outside of the checksum: a length that reached behind the record could pass."""
+    good = record(41)
+    for bit in range(8 * len(good)):
+        bad = bytearray(good + bytes(300))
+        bad[bit // 8] ^= 1 << bit % 8
+        assert record_size(bytes(bad), 0, IDENTITY.salt("gw")) == 0, bit
+
+
+@pytest.mark.parametrize("flags", list(range(8)))
+def test_every_kind_of_message_comes_back_as_it_was(flags: int) -> None:
+    again = Message(41, "gw-1700000000-7" if flags & RecordFlag.RESENT else "gw-1800000000-41", "t", b"MSH|" * 99)
+    data = encode_record(MESSAGE, IDENTITY.epoch, 41, (7, 8), 5, message_payload(again, EXTENT, flags), flags, 9)
+    assert decode_message(data, "gw") == (again, EXTENT, 8, 7, IDENTITY.epoch, RecordFlag(flags), 9)
+    assert (len(data) < 300) == bool(flags & RecordFlag.ZSTD)
+    carried = recast(data, CARRIED, 6)
+    assert record_size(carried, 0, 6) == len(data)
+    assert record_size(carried, 0, 5) == 0
+    assert decode_message(carried, "gw") == (again, EXTENT, 8, 7, IDENTITY.epoch, RecordFlag(flags), 9)
+
+
+@pytest.mark.parametrize("flags", list(range(8)))
+@pytest.mark.parametrize("quality", [0, 1, 10, 13, 0xA5, 255])
+def test_a_record_is_found_behind_damage_whatever_its_flags_and_clock_quality(flags: int, quality: int) -> None:
+    """10 is a line end, which a dot of a pattern does not match."""
+    salt = IDENTITY.salt("gw")
+    payload = message_payload(Message(42, "gw-1-2", "t", b"x"), EXTENT, flags)
+    data = encode_record(MESSAGE, IDENTITY.epoch, 42, (7, 8), salt, payload, flags, quality)
+    found = scan(bytes(HEADER_BYTES) + b"junk" * 9 + data, IDENTITY, salt)
+    assert list(found.offsets) == [0, HEADER_BYTES + 36]
+    assert found.holes == [(HEADER_BYTES, HEADER_BYTES + 36)]
+
+
+def test_a_carried_message_is_of_an_earlier_segment() -> None:
+    salt = IDENTITY.salt("gw")
+
+    def carried(epoch: int, seq: int) -> bytes:
+        return encode_record(CARRIED, epoch, seq, (7, 8), salt, message_payload(MESSAGE_41, EXTENT))
+
+    good = [carried(1_700_000_000, 7), carried(1_800_000_000, 40)]
+    found = scan(bytes(HEADER_BYTES) + b"".join(good) + record(41), IDENTITY, salt)
+    assert list(found.carried) == [7, 40]
+    assert list(found.offsets) == [HEADER_BYTES + sum(map(len, good))]
+    for bad in (carried(1_800_000_001, 7), carried(1_800_000_000, 41)):
+        assert not scan(bytes(HEADER_BYTES) + bad, IDENTITY, salt).carried
 
 
 def test_names() -> None:

@@ -70,20 +70,23 @@ def test_a_foreign_spool_is_refused_untouched(tmp_path: Path) -> None:
     assert start(tmp_path, "gw-1").waiting == 3
 
 
-def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_format_is_refused_untouched(tmp_path: Path, version: int) -> None:
     start(tmp_path).close()
     (path,) = segments(tmp_path)
     data = bytearray(path.read_bytes())
-    data[8] = 2
+    data[8] = version
     path.write_bytes(data)
-    start(tmp_path).close()  # a flipped bit is not a newer format: the checksum is wrong
+    start(tmp_path).close()  # a flipped bit is not another format: the checksum is wrong
     path = segments(tmp_path)[-1]
     data = bytearray(path.read_bytes())
-    data[8] = 2
+    data[8] = version
     data[100:104] = crc32c(bytes(data[:100])).to_bytes(4, "little")
     path.write_bytes(data)
-    with pytest.raises(ConfigError, match="format 2, this program knows 1"):
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file() and file.name != "lock"}
+    with pytest.raises(ConfigError, match=f"format {version}, this program knows 2 → let the version of mdi"):
         start(tmp_path)
+    assert {file: file.read_bytes() for file in before} == before
 
 
 @pytest.mark.parametrize("gateway", ["", "-gw", "a b", "a/b", "å", "x" * 65, "a^b"])

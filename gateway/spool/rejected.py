@@ -1,0 +1,133 @@
+"""Messages that the receiver will never take: rejected/messages.jsonl, for people, and the way back into the line.
+
+A line tells one message with the receiver's reason, whole, so that it can be sent again as the same bytes under the
+same control id. Another kind of line says that this was done.
+
+Resending is asked for by a file in requests/, because the spool has one owner and it may be running. The owner looks
+there at its start, before anything is sent, and once a second. It appends the messages as RESENT, syncs, writes down
+that it did, and then removes the request. A crash in between repeats nothing: a message that waits already, or that was
+resent for this very request, is left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.spool.layout import Extent, RecordFlag, Stored
+
+REJECTED_BYTES = 64 << 20  # of each of two files
+FILE = "messages.jsonl"
+REQUESTS = "requests"
+_RESENT = b'{"resent":'
+
+
+class Rejected(msgspec.Struct, kw_only=True):
+    """One rejected message. message: the ER7 text; exact: the same in base64, when it is not UTF-8.
+
+    `jq -r .message` shows it.
+    """
+
+    control_id: str
+    rejected: str
+    reason: str
+    topic: str
+    extent: Extent
+    message: str
+    exact: str = ""
+    periodic: bool = True
+    clock_quality: int = 0
+
+    @property
+    def payload(self) -> bytes:
+        """The message, byte for byte."""
+        return base64.b64decode(self.exact) if self.exact else self.message.encode()
+
+
+class Resent(msgspec.Struct):
+    """A rejected message was resent, because of this request; seq: its number now, 0 when it was not found any more."""
+
+    resent: str
+    request: str
+    at: str
+    seq: int
+
+
+class Request(msgspec.Struct):
+    """What a file in requests/ asks for: control ids, or all that were not resent since they were rejected."""
+
+    resend: list[str] = []
+    every: bool = False
+
+
+def rejected_line(stored: Stored, reason: str, rejected: str) -> bytes:
+    """Return what rejected/messages.jsonl says of one message."""
+    message = stored.message
+    try:
+        text, raw = message.payload.decode(), ""
+    except UnicodeDecodeError:
+        text = message.payload.decode("utf-8", errors="backslashreplace")
+        raw = base64.b64encode(message.payload).decode()
+    line = Rejected(
+        control_id=message.control_id,
+        rejected=rejected,
+        reason=reason,
+        topic=message.topic,
+        extent=stored.extent,
+        message=text,
+        exact=raw,
+        periodic=bool(stored.flags & RecordFlag.PERIODIC),
+        clock_quality=stored.clock_quality,
+    )
+    return msgspec.json.encode(line)
+
+
+def parse(lines: Iterable[bytes]) -> Iterator[Rejected | Resent]:
+    """Yield what the lines say; a damaged one is left out."""
+    for line in lines:
+        kind: type[Rejected] | type[Resent] = Resent if line.startswith(_RESENT) else Rejected
+        with suppress(msgspec.MsgspecError, ValueError):
+            yield msgspec.json.decode(line, type=kind)
+
+
+def latest(lines: Iterable[bytes]) -> dict[str, tuple[str, str]]:
+    """Return of each control id why it was rejected the last time, and when it was resent after that ("" if not)."""
+    found: dict[str, tuple[str, str]] = {}
+    for entry in parse(lines):
+        if isinstance(entry, Rejected):
+            found.pop(entry.control_id, None)  # so that the order is that of the last word
+            found[entry.control_id] = (entry.reason, "")
+        elif entry.resent in found and entry.seq:
+            found[entry.resent] = (found[entry.resent][0], entry.at)
+    return found
+
+
+def ask(spool: Path, request: Request, name: str) -> Path:
+    """Leave a request for the owner of the spool, durably; return its file. name: unique among all requests."""
+    folder = spool / REQUESTS
+    path = folder / f"{name}.json"
+    draft = path.with_suffix(".new")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(fd, msgspec.json.encode(request))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(draft, path)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return path
+
+
+def as_json(value: Any) -> Any:
+    """Return plain values for printing."""
+    return msgspec.to_builtins(value)

@@ -1,0 +1,123 @@
+"""What the bytes of one segment hold: every record checked, what is damaged stepped over. Never raises on bytes."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.spool.layout import (
+    CARRIED,
+    HEADER_BYTES,
+    LOSS,
+    MESSAGE,
+    MESSAGE_BYTES,
+    RECORD_BYTES,
+    Extent,
+    Identity,
+    Loss,
+    RecordFlag,
+    message_parts,
+    record_head,
+    record_size,
+    resync,
+)
+
+
+def _always(_: int) -> bool:
+    return True
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was found.
+
+    offsets: file offset of message first_seq + i, 0 where it is not there
+    carried: file offset by seq of the messages of segments that were given up
+    losses: the loss records
+    holes: byte ranges (begin, end) without a valid record, with valid ones behind them
+    end: just behind the last valid record
+    tail: how many bytes behind `end` are not zero padding: a torn append, or damage
+    newest: of each device the message with the highest seq that was not sent a second time: seq, extent
+    samples: of each device, in the messages that count; periodic: how many of these messages are PERIODIC
+    resent: seq and control id of the RESENT messages that count
+    compressed: whether any message is
+    """
+
+    offsets: array[int] = field(default_factory=lambda: array("I"))
+    carried: dict[int, int] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    end: int = HEADER_BYTES
+    tail: int = 0
+    newest: dict[str, tuple[int, Extent]] = field(default_factory=dict)
+    samples: Counter[str] = field(default_factory=Counter)
+    periodic: int = 0
+    resent: list[tuple[int, str]] = field(default_factory=list)
+    compressed: bool = False
+
+    def offset(self, index: int) -> int:
+        """Return where message first_seq + index is, 0 when it is not there."""
+        return self.offsets[index] if 0 <= index < len(self.offsets) else 0
+
+    def damaged(self, growing: bool) -> list[tuple[int, int]]:
+        """Return the byte ranges that are damaged. growing: appends ended here, so its tail is torn, no damage."""
+        return self.holes if growing or not self.tail else [*self.holes, (self.end, self.end + self.tail)]
+
+
+def scan(data: bytes, identity: Identity, salt: int, counts: Callable[[int], bool] = _always) -> Scan:
+    """Read all records of a segment, the whole file in `data`. counts: whether the message with this seq is counted in
+    `samples`, `periodic` and `resent`."""
+    found = Scan()
+    used = max(HEADER_BYTES, len(data.rstrip(b"\0")))
+    pos = HEADER_BYTES
+    while pos < used:
+        size = record_size(data, pos, salt)
+        if size and _take(found, data, pos, identity, counts):
+            pos += size
+            found.end = pos
+            continue
+        behind = resync(data, pos + 1, salt)
+        if not behind:
+            break
+        found.holes.append((pos, behind))
+        pos = behind
+    found.tail = max(0, used - found.end)
+    return found
+
+
+def _take(found: Scan, data: bytes, pos: int, identity: Identity, counts: Callable[[int], bool]) -> bool:
+    """Enter the valid record at `pos`; False for one that cannot be of this segment."""
+    kind, flags, epoch, seq = record_head(data, pos)
+    size = int.from_bytes(data[pos : pos + 4], "little")
+    if kind == LOSS:
+        loss = Loss.decode(data[pos + RECORD_BYTES : pos + size])
+        if loss:
+            found.losses.append(loss)
+        return loss is not None
+    least = RECORD_BYTES + MESSAGE_BYTES
+    if flags & RecordFlag.RESENT and size > RECORD_BYTES:
+        least += 1 + data[pos + RECORD_BYTES]
+    if kind not in (MESSAGE, CARRIED) or size < least:
+        return False
+    if kind == CARRIED:
+        if epoch > identity.epoch or seq >= identity.first_seq:
+            return False
+        found.carried[seq] = pos
+    else:
+        missing = seq - identity.first_seq - len(found.offsets)
+        if epoch != identity.epoch or not 0 <= missing <= len(data) // RECORD_BYTES:
+            return False
+        found.offsets.extend([0] * missing)
+        found.offsets.append(pos)
+    told, extent, _, _ = message_parts(data, pos, flags)
+    if not told and seq > found.newest.get(extent.device, (0,))[0]:
+        found.newest[extent.device] = (seq, extent)
+    found.compressed |= bool(flags & RecordFlag.ZSTD)
+    if counts(seq):
+        found.samples[extent.device] += extent.count
+        found.periodic += bool(flags & RecordFlag.PERIODIC)
+        if told:
+            found.resent.append((seq, told))
+    return True
