@@ -12,7 +12,8 @@ Order, and why
      silence → the same bytes again. A new session of the sink sends everything unanswered again.
   4. After a restart, samples that the spool already holds are skipped: the spool knows the last sample number of each
      device, and the ring still has what was not released.
-  5. A hole in the sample numbers is a loss. It is declared, per device as far as that is known, and counted.
+  5. A device with much to store waits until what the others have is stored and sent: a babbling one delays nobody.
+  6. A hole in the sample numbers is a loss. It is declared, per device as far as that is known, and counted.
 
 `step` does one round and never waits; `gateway.service` calls it in a loop. Time is an argument.
 """
@@ -20,6 +21,7 @@ Order, and why
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -36,6 +38,7 @@ from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
+FEW_ROWS = 50  # of one device in one round: what a monitor says in two seconds, encoded in 3 ms
 READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory and on the time of a round
 
 
@@ -89,6 +92,9 @@ class Forwarder:
         """
         self.doing = "storing"
         self._collect(now_ns, round(now * 1e9))
+        if self._crowded() and self._store(now_ns, FEW_ROWS):
+            self._delivery.send(now)
+        self._store(now_ns)
         self.doing = "sending"
         self._delivery.answers(now)
         self._delivery.send(now)
@@ -156,7 +162,11 @@ class Forwarder:
                 self._read(ring)
         for lane in self.lanes.values():
             lane.due(now_ns, mono_ns)
-        self._store(now_ns)
+
+    def _crowded(self) -> bool:
+        """Tell whether devices with little to store stand beside one with much. Then a round syncs twice."""
+        rows = [_rows(lane) for lane in self.lanes.values() if lane.pending]
+        return bool(rows) and min(rows) <= FEW_ROWS < max(rows)
 
     def _read(self, ring: RingSource) -> None:
         for block in ring.reader.read(READ_ROWS):
@@ -227,21 +237,27 @@ class Forwarder:
             self._held[lane.name] = None
         return fresh
 
-    def _store(self, now_ns: int) -> None:
-        """Encode and append everything pending, sync once, then release the rings."""
+    def _store(self, now_ns: int, most: float = math.inf) -> bool:
+        """Encode and append what is pending, sync once; release the rings when nothing is left.
+
+        most: only of the devices with at most so many rows. False: no space, no rights; the next round tries again.
+        """
         try:
             for lane in self.lanes.values():
-                self._store_lane(lane, now_ns)
+                if _rows(lane) <= most:
+                    self._store_lane(lane, now_ns)
             self.spool.sync()
             self._declare()
         except SpoolFailed:
             raise
-        except DeliveryError as fault:  # no space, no rights: nothing is released, the same samples are tried again
+        except DeliveryError as fault:  # nothing is released, the same samples are tried again
             self._say_once(str(fault))
-            return
+            return False
         self._said = ""
-        for ring in self.rings:
-            ring.reader.release()
+        if not any(lane.pending for lane in self.lanes.values()):
+            for ring in self.rings:
+                ring.reader.release()
+        return True
 
     def _say_once(self, what: str) -> None:
         """A state that lasts is one line, not one a round."""
@@ -276,6 +292,11 @@ class Forwarder:
             return 1
         self.counters.messages += 1
         return len(rows)
+
+
+def _rows(lane: Lane) -> int:
+    """Return how many values and alerts wait; of waves a thousand make one message, which is cheap."""
+    return sum(len(pending.rows) for pending in lane.pending if "waveform" not in pending.stream.kinds)
 
 
 def _extent(device: str, rows: Block) -> Extent:
