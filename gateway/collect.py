@@ -12,6 +12,7 @@ Order, and why
   3. Only then are the rings released, and only as far as nothing is open: samples in windows and in blocks of waves are
      in memory, and after a crash they come again from the ring. The last message of each device says how far it was
      cared for, and what was open then; the rest is skipped.
+  4. A device with much to store waits until what the others have is stored and sent: a babbling one delays nobody.
 
 One thread, the forwarder's. Time is an argument.
 """
@@ -19,6 +20,7 @@ One thread, the forwarder's. Time is an argument.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Pressure, Routed, Samples, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
+FEW_ROWS = 50  # of one device in one round: what a monitor says in two seconds, encoded in 3 ms
 READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory and on the time of a round
 THINNED = "thinned"  # reason of a loss
 GIVEN_UP_NS = 30_000_000_000  # a loss is told within 60 s (docs/guarantees.md)
@@ -96,15 +99,19 @@ class Collector:
         for ring in self.rings:
             ring.blocked = ""
 
-    def round(self, now_ns: int, mono_ns: int) -> None:
-        """Take, route and store what the rings have. Times: UTC and monotonic ns."""
+    def take(self, now_ns: int, mono_ns: int) -> None:
+        """Take and route what the rings have. Times: UTC and monotonic ns."""
+        self._thin_routes()
         for ring in self.rings:
             if not ring.blocked:
                 self._read(ring)
         for lane in self.lanes.values():
             lane.due(now_ns, mono_ns)
-        self.store(now_ns)
-        self._thin_routes()
+
+    def crowded(self) -> bool:
+        """Tell whether devices with little to store stand beside one with much. Then a round syncs twice."""
+        rows = [_rows(lane) for lane in self.lanes.values() if lane.pending]
+        return bool(rows) and min(rows) <= FEW_ROWS < max(rows)
 
     def accounts(self) -> dict[str, Account] | None:
         """Return the account of each device, by name; None while a port is in the middle of its counting."""
@@ -222,14 +229,18 @@ class Collector:
 
     # ---- lanes to spool
 
-    def store(self, now_ns: int) -> None:
-        """Encode and append everything pending, sync once, then release the rings."""
+    def store(self, now_ns: int, most: float = math.inf) -> bool:
+        """Encode and append what is pending, sync once, then release the rings as far as nothing is open.
+
+        most: only of the devices with at most so many rows. False: no space, no rights; the next round tries again.
+        """
         try:
             late = not 0 <= now_ns - self._thinned_ns < GIVEN_UP_NS
             for lane in self.lanes.values():
                 if lane.given_up.count and (lane.pending or late):
                     self._declare_given_up(lane)
-                self._store_lane(lane, now_ns)
+                if _rows(lane) <= most:
+                    self._store_lane(lane, now_ns)
             self._thinned_ns = now_ns if late else self._thinned_ns
             self.spool.sync()
             self._declare()
@@ -237,12 +248,13 @@ class Collector:
             raise
         except DeliveryError as fault:  # no space, no rights: nothing is released, the same samples are tried again
             self._say(str(fault))
-            return
+            return False
         self._say("")
         for ring in self.rings:
             spots = [(ring.port, name) for name in ring.devices]
             open_rows = [self.lanes[spot].open()["seq"] for spot in spots if spot in self.lanes]
             ring.release(min((int(seqs.min()) for seqs in open_rows if len(seqs)), default=None))
+        return True
 
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
@@ -278,6 +290,11 @@ class Collector:
         lane.stored = routed.through
         self.counters.messages += 1
         return len(rows)
+
+
+def _rows(lane: Lane) -> int:
+    """Return how many values and alerts wait; of waves a thousand make one message, which is cheap."""
+    return sum(len(pending.rows) for pending in lane.pending if "waveform" not in pending.stream.kinds)
 
 
 def _extent(device: str, rows: Block) -> Extent:

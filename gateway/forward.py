@@ -18,7 +18,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from gateway.account import Account
-from gateway.collect import Collector, ForwardPlan
+from gateway.collect import FEW_ROWS, Collector, ForwardPlan
 from gateway.core.message import Sink
 from gateway.delivery import Delivery, ForwardCounters, ForwardLimits
 from gateway.lane import Lane, Spot
@@ -79,7 +79,10 @@ class Forwarder:
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
         self.doing = "storing"
-        self._collector.round(now_ns, round(now * 1e9))
+        self._collector.take(now_ns, round(now * 1e9))
+        if self._collector.crowded() and self._collector.store(now_ns, FEW_ROWS):
+            self._delivery.send(now)
+        self._collector.store(now_ns)
         self.doing = "sending"
         self._delivery.answers(now)
         self._delivery.send(now)
@@ -98,7 +101,7 @@ class Forwarder:
 
     def flush(self, now_ns: int) -> None:
         """Spool all that is in the rings and in open windows: the orderly end."""
-        self._collector.round(now_ns, END_OF_TIME)
+        self._collector.take(now_ns, END_OF_TIME)
         for lane in self.lanes.values():
             lane.due(END_OF_TIME, END_OF_TIME)
         self._collector.store(now_ns)
