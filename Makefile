@@ -17,8 +17,14 @@ test: $(VENV)/dev.stamp    ## install what the tests need and run them all
 	@sh tests/need.sh
 	@$(BIN)/python -m pytest
 
-nightly: $(VENV)/dev.stamp ## the exam of every driver with a million inputs each, and many more bad lines; hours
-	@MDI_FUZZ=1000000 MDI_EXAM=20 $(BIN)/python -m pytest tests/conformance
+nightly: $(VENV)/dev.stamp ## the exam with a million inputs each, a million crash states, the fault table in full; hours
+	@sh tests/need.sh
+	@rm -rf build/evidence
+	@MDI_FUZZ=1000000 MDI_EXAM=20 $(BIN)/python -m pytest tests/conformance; a=$$?; \
+	export MDI_EVIDENCE=build/evidence; \
+	MDI_CRASH_STATES=1000000 $(BIN)/python -m pytest tests/model; b=$$?; \
+	MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/faults; c=$$?; \
+	$(BIN)/python -m tests.faults.report build/evidence docs/evidence/faults.md && test $$a$$b$$c = 000
 
 lint: $(VENV)/dev.stamp    ## style, types, import rules, profiles
 	$(BIN)/ruff check .

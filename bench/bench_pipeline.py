@@ -27,6 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.parts import monitor_bytes, wait_for, whole_way
 from gateway import service
+from gateway.acquire import Acquire
 from gateway.core.message import Message, Outcome, Sink
 from tests.parts.broker import HOST, Mosquitto
 from tests.parts.system import System
@@ -148,7 +149,7 @@ def latency() -> dict[str, float]:
     data, numerics = monitor_bytes(1200)
     with whole_way(commit_ms=100) as system:
         system.end("gateway")
-        forward, acquire = service.Forward(system.config), service.Acquire(system.config)
+        forward, acquire = service.Forward(system.config, threading.Event()), Acquire(system.config)
         timed = TimedSink(forward.sink)
         forward.forwarder.sink = timed
         forward.start()

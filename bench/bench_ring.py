@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE
 
 SLOTS = 1 << 16

@@ -28,6 +28,7 @@ from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
 from gateway.core.settings import build, did_you_mean
 from gateway.core.toml_lines import line_of, load
+from gateway.grade import Grade, grade
 from gateway.links.base import LinkKind
 from gateway.sinks.base import SinkKind
 
@@ -76,6 +77,12 @@ class Config:
         """Return the interval of the first route that names the metric of a device, None when none does."""
         routes = (r for r in self.routes if r.carries == carries and r.names(device, ref_id))
         return next((route.interval_s for route in routes), None)
+
+    @property
+    def grade(self) -> Grade:
+        """What is promised of a message with this configuration."""
+        made_up = [port.settings.name for port in self.ports if port.link_kind.name in MADE_UP]
+        return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up)
 
     @property
     def devices(self) -> tuple[Device, ...]:

@@ -69,6 +69,21 @@ class ForwardSettings(Settings):
         default=5.0,
         metadata=setting("Pause before a resend when the receiver cannot store now (CE).", "s", low=0.1, high=600),
     )
+    resend_max_s: float = field(
+        default=60.0,
+        metadata=setting(
+            "Longest pause between two resends of a message; from the second on pauses double.", "s", low=1, high=3600
+        ),
+    )
+    give_up_after: int = field(
+        default=10,
+        metadata=setting(
+            "A message that gets no answer to so many sendings, while others get theirs, goes to the rejected ones; "
+            "0 = never.",
+            low=0,
+            high=1000,
+        ),
+    )
     rows_per_message: int = field(default=500, metadata=setting("Most observations in one message.", low=1, high=5000))
 
 

@@ -20,15 +20,19 @@ Order, and why
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from gateway.core.clock import ClockState, state_of
 from gateway.core.errors import DeliveryError, InternalError, MdiError
-from gateway.core.message import Message, Outcome, Sink, Verdict
+from gateway.core.message import Message, Sink
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingReader, missing_between, same_ring
+from gateway.core.ring import RingBlock, RingReader
+from gateway.core.ring_layout import PlanName, same_ring
 from gateway.core.sample import Block, Flag
-from gateway.lane import END_OF_TIME, Lane, Stream
+from gateway.delivery import Delivery, ForwardCounters, ForwardLimits
+from gateway.lane import Lane, Pending, Stream
+from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
@@ -36,38 +40,12 @@ READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory a
 
 
 @dataclass(slots=True)
-class ForwardCounters:
-    """Counted in samples (rows) or messages. A resend is not a loss."""
-
-    rows_read: int = 0
-    rows_again: int = 0  # already in the spool when the ring was read again after a restart
-    rows_lost: int = 0  # declared lost before the spool: ring full or damaged, or not encodable
-    messages: int = 0
-    sent: int = 0
-    resent: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    kept: int = 0
-    outcomes_unknown: int = 0
-    expired: int = 0  # declared lost because nobody wants them any more: waves that waited too long
-    refused_plans: int = 0
-
-
-@dataclass(slots=True)
 class RingSource:
-    """One ring with the devices of its port. last: last sample number read."""
+    """One ring with the devices of its port."""
 
     port: str
     reader: RingReader
-    last: int = 0
     blocked: str = ""  # why this ring is not read: its plan cannot be reproduced
-
-
-@dataclass(slots=True)
-class _InFlight:
-    message: Message
-    sent_at: float
-    not_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +53,7 @@ class ForwardPlan:
     """How lanes are made: compile a plan by name; and the streams of a device, its plan, its name, and its notes."""
 
     compile: Callable[[PlanName], Plan]
-    streams: Callable[[int, Plan, PlanName, Callable[[int], str]], list[Stream]]
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardLimits:
-    """From [forward] of the configuration."""
-
-    ack_timeout_s: float = 30.0
-    keep_s: float = 5.0
+    streams: Callable[[str, Plan, PlanName, Callable[[int], str]], list[Stream]]
 
 
 class Forwarder:
@@ -92,37 +62,43 @@ class Forwarder:
     def __init__(
         self,
         rings: list[RingSource],
-        lanes: Mapping[int, Lane],
+        devices: Iterable[str],
         make: ForwardPlan,
         spool: Spool,
         sink: Sink,
         limits: ForwardLimits,
     ) -> None:
         self.rings = rings
-        self.lanes = lanes
+        self.lanes: dict[str, Lane] = {}
         self.spool = spool
         self.sink = sink
         self.counters = ForwardCounters()
         self._make = make
-        self._limits = limits
-        self._held = {lane.name: spool.last_extent(lane.name) for lane in lanes.values()}
-        self._in_flight: dict[str, _InFlight] = {}
-        self._next_send = 0  # last seq handed to the sink in this session
-        self._session = sink.session()
+        self._held: dict[str, Extent | None] = {}
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
-        self._unsettled: list[Outcome] = []
         self._said = ""
+        self._delivery = Delivery(spool, sink, limits, self.counters, self._say_once)
+        self.doing = ""  # what a round is at, for whoever asks why it does not end
+        self.extend([], devices)
 
     def step(self, now: float, now_ns: int) -> None:
         """Do one round. now: monotonic s; now_ns: UTC ns.
 
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
-        self._collect(now_ns)
-        self._answers(now)
-        self._send(now, now_ns)
+        self.doing = "storing"
+        self._collect(now_ns, round(now * 1e9))
+        self.doing = "sending"
+        self._delivery.answers(now)
+        self._delivery.send(now)
         self.spool.tick()
+        self.doing = ""
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong with the receiver, in one line; "" when nothing is."""
+        return self._delivery.alarm
 
     @property
     def waiting(self) -> int:
@@ -131,39 +107,75 @@ class Forwarder:
 
     def flush(self, now_ns: int) -> None:
         """Spool all that is in the rings and in open windows: the orderly end."""
-        self._collect(now_ns)
+        self._collect(now_ns, END_OF_TIME)
         for lane in self.lanes.values():
-            lane.due(END_OF_TIME)
+            lane.due(END_OF_TIME, END_OF_TIME)
         self._store(now_ns)
+
+    # ---- a reload
+
+    def extend(self, rings: Iterable[RingSource], devices: Iterable[str]) -> None:
+        """Take up rings and devices that are new. What was removed stays: its last samples still come."""
+        self.rings += rings
+        for name in devices:
+            if name not in self.lanes:
+                self.lanes[name] = Lane(name)
+                self._held[name] = self.spool.last_extent(name)
+
+    def renew(self, devices: Iterable[str], limits: ForwardLimits) -> None:
+        """Make the streams of these devices anew at their next sample. What waits in windows goes out as it would have.
+
+        What could not be reproduced, or was not known, is tried again.
+        """
+        for name in devices:
+            self.lanes[name].due(END_OF_TIME, END_OF_TIME)
+            self.lanes[name].plan_name = None
+        self._delivery.limits = limits
+        self._refused.clear()
+        for ring in self.rings:
+            ring.blocked = ""
+
+    def settle(self, devices: Iterable[str], positions: Mapping[str, int], now_ns: int) -> bool:
+        """Tell whether all samples of these devices up to the positions (by port) are stored; open windows are closed.
+
+        False: a ring is not read so far (its plan is not known here), or the disk takes nothing now.
+        """
+        if any(ring.reader.cursor < positions.get(ring.port, 0) for ring in self.rings):
+            return False
+        lanes = [self.lanes[name] for name in devices]
+        for lane in lanes:
+            lane.due(END_OF_TIME, END_OF_TIME)
+        self._store(now_ns)
+        return not any(lane.pending for lane in lanes)
 
     # ---- rings to spool
 
-    def _collect(self, now_ns: int) -> None:
+    def _collect(self, now_ns: int, mono_ns: int) -> None:
         for ring in self.rings:
             if not ring.blocked:
                 self._read(ring)
         for lane in self.lanes.values():
-            lane.due(now_ns)
+            lane.due(now_ns, mono_ns)
         self._store(now_ns)
 
     def _read(self, ring: RingSource) -> None:
-        for plan, rows, position in ring.reader.read(READ_ROWS):
-            name = ring.reader.plan_name(plan)
-            lane = self.lanes.get(int(rows["source"][0]))
-            if lane is None or not self._use(lane, name, int(rows["source"][0]), ring):
-                ring.blocked = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
+        for block in ring.reader.read(READ_ROWS):
+            name = ring.reader.plan_name(block.plan)
+            lane = self.lanes.get(block.device)
+            if lane is None or not self._use(lane, name, ring):
+                what = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
+                ring.blocked = what if lane else f"device {block.device} is not in this configuration"
                 log.error("port %s: %s; its samples stay in the ring", ring.port, ring.blocked)
                 self.counters.refused_plans += 1
-                ring.reader.rewind(position)
+                ring.reader.put_back()
                 return
-            self._hole(ring, lane, rows)
-            ring.last = int(rows["seq"][-1])
-            rows = self._new(lane, rows)
+            self._hole(lane, block)
+            rows = self._new(lane, lane.own(block.rows))
             self.counters.rows_read += len(rows)
             if len(rows):
-                lane.take(rows)
+                lane.take(rows, state_of(block.clock, ring.reader.note))
 
-    def _use(self, lane: Lane, name: PlanName, source: int, ring: RingSource) -> bool:
+    def _use(self, lane: Lane, name: PlanName, ring: RingSource) -> bool:
         """Make the lane ready for this plan; False when the digest cannot be reproduced here."""
         if lane.plan_name == name:
             return True
@@ -177,15 +189,15 @@ class Forwarder:
         if plan is None or plan.digest != name.digest:
             self._refused.add(name.digest)
             return False
-        lane.use(name, plan, self._make.streams(source, plan, name, ring.reader.note))
+        lane.use(name, plan, self._make.streams(lane.name, plan, name, ring.reader.note))
         return True
 
-    def _hole(self, ring: RingSource, lane: Lane, rows: Block) -> None:
-        """Declare what is missing between the block before and this one."""
-        missing = missing_between(ring.last, int(rows["seq"][0])) if ring.last else 0
-        if missing:
-            first, t_ns = ring.last + 1, int(rows["t_ns"][0])
-            self._lost(Extent(lane.name, first, first + missing - 1, missing, t_ns, t_ns), "ring full")
+    def _hole(self, lane: Lane, block: RingBlock) -> None:
+        """Declare what is missing before this block, for each device that misses something."""
+        before, t_ns = int(block.rows["seq"][0]) - 1, int(block.rows["t_ns"][0])
+        first = before + 1 - sum(n for _, n in block.missing)
+        for device, n in block.missing:  # which of the numbers were whose is not known
+            self._lost(Extent(device or lane.name, first, before, n, t_ns, t_ns), "ring full")
 
     def _lost(self, extent: Extent, reason: str) -> None:
         """Note a loss. It is declared before the rings are released, so a crash finds the hole in the ring again."""
@@ -240,116 +252,30 @@ class Forwarder:
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
         while lane.pending:
-            stream, rows = lane.pending[0]
-            rest = rows[self._append(lane, stream, rows[: stream.rows_per_message], now_ns) :]
-            lane.pending[:1] = [(stream, rest)] if len(rest) else []
+            first = lane.pending[0]
+            rest = first.rows[self._append(lane, first, first.rows[: first.stream.rows_per_message], now_ns) :]
+            clock = ClockState(first.clock.quality)  # a step is told once
+            lane.pending[:1] = [Pending(first.stream, rest, clock)] if len(rest) else []
 
-    def _append(self, lane: Lane, stream: Stream, rows: Block, now_ns: int) -> int:
+    def _append(self, lane: Lane, pending: Pending, rows: Block, now_ns: int) -> int:
         """Append one message of the first samples, as many as fit; return how many are cared for."""
         seq, control_id = self.spool.next_control_id()
         try:
-            payload = stream.encoder.encode(rows, control_id, now_ns)
+            payload = pending.stream.encoder.encode(rows, control_id, now_ns, pending.clock)
         except InternalError as fault:  # a bug of ours must not stop the device for good, nor be silent
             log.critical("%s: samples cannot be encoded: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "not encodable")
             return len(rows)
         try:
-            self.spool.append(Message(seq, control_id, stream.topic, payload), _extent(lane.name, rows))
+            self.spool.append(Message(seq, control_id, pending.stream.topic, payload), _extent(lane.name, rows))
         except InternalError as fault:  # larger than a segment of the spool
             if len(rows) > 1:
-                return self._append(lane, stream, rows[: len(rows) // 2], now_ns)
+                return self._append(lane, pending, rows[: len(rows) // 2], now_ns)
             log.critical("%s: one sample does not fit: %s", lane.name, fault)
             self._lost(_extent(lane.name, rows), "too large")
             return 1
         self.counters.messages += 1
         return len(rows)
-
-    # ---- spool to sink
-
-    def _send(self, now: float, now_ns: int) -> None:
-        session = self.sink.session()
-        if session != self._session:  # the receiver may have forgotten: everything unanswered again, in order
-            self._session = session
-            for flight in self._in_flight.values():
-                flight.sent_at, flight.not_before = float("-inf"), now
-        for flight in self._overdue(now):  # what is under way already needs no room
-            if self._expired(flight.message, now_ns):
-                del self._in_flight[flight.message.control_id]
-                self.sink.forget(flight.message.control_id)  # or it would hold its place in the window for ever
-                continue
-            self.sink.send(flight.message)
-            flight.sent_at, flight.not_before = now, 0.0
-            self.counters.resent += 1
-        try:
-            messages = self.spool.unacknowledged(self._next_send, self.sink.room())
-        except SpoolFailed:
-            raise
-        except DeliveryError as fault:  # the disk does not read now: the same messages next time
-            self._say_once(str(fault))
-            return
-        for message in messages:
-            self._next_send = message.seq
-            if self._expired(message, now_ns):
-                continue
-            self.sink.send(message)
-            self._in_flight[message.control_id] = _InFlight(message, now)
-            self.counters.sent += 1
-
-    def _expired(self, message: Message, now_ns: int) -> bool:
-        """Let go of a message that nobody wants any more (waves of a minute ago), and declare it lost."""
-        expiry_s = self.sink.expiry_s(message.topic)
-        if not expiry_s:
-            return False
-        try:
-            expired = self.spool.expire(message.seq, now_ns - round(expiry_s * 1e9))
-        except SpoolFailed:
-            raise
-        except DeliveryError as fault:  # the loss cannot be declared now: then it is none yet
-            self._say_once(str(fault))
-            return False
-        self.counters.expired += expired
-        return expired
-
-    def _overdue(self, now: float) -> list[_InFlight]:
-        return [
-            flight
-            for flight in self._in_flight.values()
-            if (flight.not_before and flight.not_before <= now)
-            or (not flight.not_before and now - flight.sent_at >= self._limits.ack_timeout_s)
-        ]
-
-    def _answers(self, now: float) -> None:
-        outcomes = self._unsettled + self.sink.outcomes()
-        while outcomes:
-            try:
-                self._answer(outcomes[0], now)
-            except SpoolFailed:
-                raise
-            except DeliveryError as fault:  # the side file cannot be written now: the answer is not forgotten
-                self._say_once(str(fault))
-                break
-            del outcomes[0]
-        self._unsettled = outcomes
-
-    def _answer(self, outcome: Outcome, now: float) -> None:
-        flight = self._in_flight.get(outcome.control_id)
-        if flight is None:
-            self.counters.outcomes_unknown += 1
-        elif outcome.verdict is Verdict.KEEP:
-            self.counters.kept += 1
-            flight.not_before = now + self._limits.keep_s
-        else:
-            self._settle(flight, outcome)
-            del self._in_flight[outcome.control_id]
-
-    def _settle(self, flight: _InFlight, outcome: Outcome) -> None:
-        if outcome.verdict is Verdict.ACCEPT:
-            self.spool.ack(flight.message.seq)
-            self.counters.accepted += 1
-            return
-        self.spool.reject(flight.message.seq, outcome.reason)
-        self.counters.rejected += 1
-        log.error("message %s rejected: %s; kept in the side file", outcome.control_id, outcome.reason)
 
 
 def _extent(device: str, rows: Block) -> Extent:

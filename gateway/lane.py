@@ -1,6 +1,6 @@
 """One device on its way through the forwarder: which samples go out, as what message, on which topic.
 
-    samples ─► stream of their kind ─► router ─► pending, with the stream that encodes them
+    samples ─► stream of their kind ─► router ─► pending, with the stream that encodes them and the state of the clock
 
 A device has three streams: values (PCD-01), waveforms (WCM), alerts (PCD-04). They share one count.
 """
@@ -8,17 +8,18 @@ A device has three streams: values (PCD-01), waveforms (WCM), alerts (PCD-04). T
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import Block, Flag
-from gateway.route import RouteCounters
+from gateway.route import END_OF_TIME, RouteCounters
 
 _AFTER_GAP = np.uint8(Flag.AFTER_GAP)
-END_OF_TIME = 1 << 63
+_TELLS_STEPS = "numeric"  # the stream that tells a step of the clock, once: values wait for their answer, waves do not
 
 
 class Chooser(Protocol):
@@ -31,15 +32,18 @@ class Chooser(Protocol):
     def take(self, rows: Block) -> Block:
         """Return what goes out now."""
 
-    def due(self, now_ns: int) -> Block:
-        """Return what has waited long enough."""
+    def due(self, now_ns: int, mono_ns: int) -> Block:
+        """Return what has waited long enough. now_ns: UTC, for what has a place in the day; mono_ns: for intervals."""
+
+    def cut(self, step_ns: int) -> Block:
+        """Return all that waits: what comes now is from after a change of the clock, which was set by `step_ns`."""
 
 
 class BlockEncoder(Protocol):
     """What the forwarder wants of an encoder; see gateway.core.hl7.Encoder."""
 
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
-        """Return the message of these samples."""
+    def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
+        """Return the message of these samples, all of which were taken with this state of the clock."""
 
 
 @dataclass(slots=True)
@@ -53,28 +57,55 @@ class Stream:
     rows_per_message: int
 
 
+class Pending(NamedTuple):
+    """Samples on their way into messages: with the stream of their own plan, and the clock of their own time."""
+
+    stream: Stream
+    rows: Block
+    clock: ClockState
+
+
 class Lane:
     """One device on its way: its plan and its streams change together."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.plan_name: PlanName | None = None
+        self._source: int | None = None
         self.counters = RouteCounters()
-        self.pending: list[tuple[Stream, Block]] = []  # each with the stream of its own plan
+        self.pending: list[Pending] = []
+        self._clock = NOTHING_SAID
         self._streams: list[Stream] = []
         self._of_metric = np.empty(0, np.int64)
 
+    def own(self, rows: Block) -> Block:
+        """Return rows of this device under one number for ever: numbers are positions, and an edit shifts them."""
+        number = int(rows["source"][0])
+        if self._source is None:
+            self._source = number
+        if number != self._source:
+            rows = rows.copy()
+            rows["source"] = self._source
+        return rows
+
     def use(self, name: PlanName, plan: Plan, streams: list[Stream]) -> None:
         """Go on with another plan. What waits belongs to the one before, and goes out. One device, one count."""
-        self.due(END_OF_TIME)
+        self.due(END_OF_TIME, END_OF_TIME)
         self.plan_name, self._streams = name, streams
         for stream in streams:
             stream.router.counters = self.counters
         kinds = [next(i for i, s in enumerate(streams) if metric.kind in s.kinds) for metric in plan.metrics]
         self._of_metric = np.array(kinds, np.int64)
 
-    def take(self, rows: Block) -> None:
-        """Route samples; what goes out waits in `pending`."""
+    def take(self, rows: Block, clock: ClockState = NOTHING_SAID) -> None:
+        """Route samples of one block; what goes out waits in `pending`. clock: what the block was published with.
+
+        Where the clock changes, what waits goes out first: a message never holds samples from both sides.
+        """
+        if clock.step_ns or clock.quality != self._clock.quality:
+            for stream in self._streams:
+                self._put(stream, stream.router.cut(clock.step_ns))
+            self._clock = ClockState(clock.quality, self._clock.step_ns + clock.step_ns)
         of = self._of_metric[rows["metric"]]
         marked = of[(rows["flags"] & _AFTER_GAP) != 0]
         if len(marked):  # what was lost may be of any stream: the mark stands on whatever came next
@@ -88,14 +119,18 @@ class Lane:
             if len(mine):
                 self._put(stream, stream.router.take(mine))
 
-    def due(self, now_ns: int) -> None:
+    def due(self, now_ns: int, mono_ns: int) -> None:
         """Move samples whose window has passed to `pending`."""
         for stream in self._streams:
-            self._put(stream, stream.router.due(now_ns))
+            self._put(stream, stream.router.due(now_ns, mono_ns))
 
     def _put(self, stream: Stream, rows: Block) -> None:
         if not len(rows):
             return
-        if self.pending and self.pending[-1][0] is stream:
-            rows = np.concatenate((self.pending.pop()[1], rows))
-        self.pending.append((stream, rows))
+        clock = ClockState(self._clock.quality)
+        if self._clock.step_ns and _TELLS_STEPS in stream.kinds:
+            clock, self._clock = self._clock, clock
+        last = self.pending[-1] if self.pending else None
+        if last is not None and last.stream is stream and last.clock.quality == clock.quality and not clock.step_ns:
+            clock, rows = last.clock, np.concatenate((self.pending.pop().rows, rows))
+        self.pending.append(Pending(stream, rows, clock))

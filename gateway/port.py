@@ -10,6 +10,7 @@ or a device closes the link, is said once, and is tried again with growing pause
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,11 +18,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gateway.clock import SystemClock
+from gateway.core.clock import NOTHING_SAID, Kernel, StepNotes
 from gateway.core.errors import InternalError, LinkError, MdiError, ProfileError
 from gateway.core.frame import Fault, Frame, Identified, NeedData
-from gateway.core.plan import Plan
+from gateway.core.plan import CLOCK_END_NS, Plan
 from gateway.core.protocol import DeviceProtocol
-from gateway.core.ring import PlanName, RingWriter
+from gateway.core.ring import RingWriter
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import Block
 from gateway.core.transmit import Gate
 from gateway.links.base import Link, LinkEnded
@@ -32,6 +36,9 @@ READ_S = 1.0  # longest wait in link.read: every blocking call ends within a sec
 PAUSES_S = (0.5, 1.0, 2.0, 5.0)  # between tries to open a line; a replugged cable works again within 5 s
 SAY_AGAIN_S = 60.0
 PARTING_S = 3.0  # how long a device may take to answer the release (IntelliVue: 3 s)
+STALL_S = 3.0  # a round reads 1 s and writes 1 s at most; a line's buffer (4 KiB) fills in 0.4 s at 115,200 baud
+ROUND_S = 10.0  # within this the thread shows itself again: a read is 1 s, parting 3 s, the longest pause 5 s
+OPEN_S = 60.0  # opening may ask a name server: 30 s with three that are silent (resolv.conf(5)), then 3 s to connect
 
 
 @dataclass(slots=True)
@@ -44,10 +51,14 @@ class PortDevice:
     firmware: str
     plan: Plan
     ring_plan: int = 0
+    ring_device: int = 0
     identity: Identified | None = None
     refused: str = ""
     samples: int = 0
     last_data_ns: int = 0
+    offset_s: float | None = None  # of its own clock against ours, as last told; None: never told
+    offset_at: float = 0.0  # monotonic s of that
+    step_ns: int = 0  # our clock was set by so much since its last block
 
 
 @dataclass(slots=True)
@@ -67,10 +78,11 @@ class PortCounters:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """monotonic: s; utc_ns: ns since 1970. Handed in, so that tests own the time."""
+    """monotonic: s; utc_ns: ns since 1970; kernel: how that is kept. Handed in, so that tests own the time."""
 
     monotonic: Callable[[], float]
     utc_ns: Callable[[], int]
+    kernel: Callable[[], Kernel] = Kernel
 
 
 class Port:
@@ -94,10 +106,14 @@ class Port:
         self.ring = ring
         self.counters = PortCounters()
         self.state = "starting"
-        self.progress = 0.0  # monotonic time of the last round: the supervisor watches it
+        self.progress = 0.0  # monotonic time of the last round
+        self.due = math.inf  # monotonic time of the next sign of life: the supervisor watches it
         self._gate = gate
         self._compile = compile_plan
         self._clocks = clocks
+        self._state = NOTHING_SAID
+        self._clock = SystemClock(lambda: round(clocks.monotonic() * 1e9), clocks.utc_ns, clocks.kernel)
+        self._steps = StepNotes(ring)
         self._said: dict[str, float] = {}
         self._told = False  # trouble was said, and not yet that it is over
         for device in devices:
@@ -109,9 +125,10 @@ class Port:
         """Serve the line until `stop` is set."""
         tries = 0
         while not stop.is_set():
-            self.progress = self._clocks.monotonic()
+            self.alive(OPEN_S)
             try:
                 self.link.open()
+                self.alive(ROUND_S)
                 self.state = "open"
                 self.protocol.start(self._clocks.monotonic())
                 while not stop.is_set():
@@ -121,20 +138,30 @@ class Port:
             except LinkEnded as end:
                 self.link.close()
                 self._say(str(end), "end")
+                self.alive(math.inf)
                 stop.wait()
             except LinkError as fault:
                 self.counters.link_errors += 1
                 self._say(str(fault), str(fault))
                 self.link.close()
+                self.alive(ROUND_S)
                 stop.wait(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
                 tries += 1
         self.link.close()
         self.state = "stopped"
 
+    def alive(self, within_s: float) -> None:
+        """Show a sign of life, and promise the next one within so many seconds."""
+        self.progress = self._clocks.monotonic()
+        self.due = self.progress + within_s
+
     def _round(self) -> bool:
         """Read once, publish, answer. Return whether bytes came."""
-        now = self._clocks.monotonic()
-        self.progress = now
+        before = self.progress
+        self.alive(ROUND_S)
+        now = self.progress
+        if now - before > STALL_S:  # the process was stopped, or the box too slow: the line's buffer may have run over
+            self.ring.gap = True
         self._write(now)
         wake = self.protocol.next_wake()
         wait = READ_S if wake is None else min(READ_S, max(0.0, wake - self._clocks.monotonic()))
@@ -143,7 +170,11 @@ class Port:
         return bool(packets)
 
     def _take(self, packets: list[tuple[int, bytes]]) -> None:
-        """Decode and publish what came."""
+        """Decode and publish what came.
+
+        The clock is looked at before: what was stamped after a step is never published as from before it.
+        """
+        self._look()
         blocks: list[tuple[PortDevice, Block]] = []
         for t_ns, data in packets:
             self.counters.bytes_in += len(data)
@@ -153,6 +184,13 @@ class Port:
         if blocks:
             self._publish(blocks)
             self._recovered()
+
+    def _look(self) -> None:
+        """Look at the wall clock. A step is told with the next block of each device."""
+        self._state = self._clock.look()
+        if self._state.step_ns:
+            for device in self.devices:
+                device.step_ns += self._state.step_ns
 
     def _write(self, now: float) -> None:
         data = self.protocol.data_to_send(now)
@@ -196,6 +234,9 @@ class Port:
         if device.refused:
             self.counters.refused_frames += 1
             return
+        if frame.device_ns is not None and 0 <= frame.device_ns < CLOCK_END_NS:
+            device.offset_s = (frame.device_ns - frame.t_ns) / 1e9
+            device.offset_at = self._clocks.monotonic()
         block = device.plan.decode(frame, device.number)
         if len(block):
             device.last_data_ns = frame.t_ns
@@ -211,7 +252,9 @@ class Port:
             rows = run[0] if len(run) == 1 else np.concatenate(run)
             limit = self.ring.slots // 4  # a block must always leave room for its neighbours
             for at in range(0, len(rows), limit):
-                self.ring.publish(rows[at : at + limit], device.ring_plan)
+                clock = self._steps.word(self._state._replace(step_ns=device.step_ns))
+                if self.ring.publish(rows[at : at + limit], device.ring_plan, device.ring_device, clock):
+                    device.step_ns = 0
             device.samples += len(rows)
             self.counters.samples += len(rows)
             start = i
@@ -238,6 +281,7 @@ class Port:
         name = PlanName(device.plan.digest, device.profile_id, device.firmware, serial)
         try:
             device.ring_plan = self.ring.add_plan(name)
+            device.ring_device = self.ring.add_device(device.name)
         except InternalError as fault:
             device.refused = f"{device.name}: {fault}"
             self._say(device.refused, device.refused)
@@ -280,4 +324,6 @@ def guarded(port: Port, stop: threading.Event) -> None:
         except Exception:
             port.state = "stopped by a bug; see the log, please report"
             log.exception("port %s: bug", port.name)
+        port.alive(ROUND_S)
         stop.wait(PAUSES_S[-1])
+    port.due = math.inf

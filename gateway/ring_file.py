@@ -13,7 +13,8 @@ import secrets
 from pathlib import Path
 
 from gateway.core.errors import ConfigError, InternalError
-from gateway.core.ring import INCARNATION_BITS, RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import INCARNATION_BITS, buffer_size, format_buffer
 
 
 class RingFile:

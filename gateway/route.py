@@ -2,7 +2,8 @@
 
     interval 0    every sample, as it comes
     interval > 0  in each window [k·interval, (k+1)·interval) of the wall clock the latest usable sample of a metric,
-                  sent when the window has passed; a window with no usable sample sends its latest no-value, so that a
+                  sent when the window has passed, by the monotonic clock: a wall clock that is set neither holds a
+                  value back nor sends one twice; a window with no usable sample sends its latest no-value, so that a
                   receiver sees "no value" and not silence; an episodic value goes at once, when it is new
     no route      not sent, counted
 
@@ -23,6 +24,7 @@ import numpy as np
 from gateway.core.sample import IS_USABLE, SAMPLE, Block, Flag, empty_block
 
 _AFTER_GAP = np.uint8(Flag.AFTER_GAP)
+END_OF_TIME = 1 << 63  # ns; at this time everything is due: the orderly end
 REPEAT_NS = 10_000_000_000  # the same episodic value within 10 s is a repetition: devices repeat about once a second
 
 
@@ -46,6 +48,7 @@ class Router:
         self._interval_ns = np.array([-1 if i is None else round(i * 1e9) for i in intervals])
         self._all_now = bool(np.all(self._interval_ns <= 0))
         self._window: dict[int, tuple[int, Block]] = {}  # metric -> (end of window, latest sample)
+        self._passes: dict[int, int] = {}  # metric -> when its window has passed, monotonic ns
         self._episodic: dict[int, Block] = {}  # metric -> sample last seen
         self.gap = False  # the next sample that goes out says that some were lost before it
         self.counters = RouteCounters()
@@ -72,13 +75,33 @@ class Router:
             now = np.concatenate(out)
         return self._out(now)
 
-    def due(self, now_ns: int) -> Block:
-        """Return the samples whose window has passed."""
-        ready = [metric for metric, (end, _) in self._window.items() if end <= now_ns]
-        if not ready:
+    def due(self, now_ns: int, mono_ns: int) -> Block:
+        """Return the samples whose window has passed.
+
+        How long a window still lasts is asked of the wall clock once, at the first look; from then on the monotonic
+        clock counts.
+        """
+        ready: list[int] = []
+        for metric, (end, _) in self._window.items():
+            if metric not in self._passes:
+                self._passes[metric] = mono_ns + min(max(0, end - now_ns), int(self._interval_ns[metric]))
+            if self._passes[metric] <= mono_ns:
+                ready.append(metric)
+        return self._windows(ready)
+
+    def cut(self, step_ns: int) -> Block:
+        """Return all that waits: the clock was set, or is kept in another way, and no window spans that."""
+        for seen in self._episodic.values():  # what is remembered only to know a repetition again
+            seen["t_ns"] += step_ns
+        return self._windows(list(self._window))
+
+    def _windows(self, metrics: list[int]) -> Block:
+        if not metrics:
             return empty_block()
-        rows = np.concatenate([self._window.pop(metric)[1] for metric in ready])
-        return self._out(rows[np.argsort(rows["t_ns"], kind="stable")])
+        for metric in metrics:
+            self._passes.pop(metric, None)
+        rows = np.concatenate([self._window.pop(metric)[1] for metric in metrics])
+        return self._out(rows[np.argsort(rows["seq"], kind="stable")])
 
     def _out(self, rows: Block) -> Block:
         """Count what goes out. A gap is told by the next sample that does, whichever sample was marked with it."""
@@ -104,6 +127,7 @@ class Router:
         if waiting and not waiting[0] - interval <= t_ns < waiting[0]:  # also when the clock was set back
             out = [waiting[1]]
             waiting = None
+            self._passes.pop(metric, None)
         end = (t_ns // interval + 1) * interval
         if waiting:
             self.counters.thinned += 1
@@ -121,4 +145,4 @@ def _repeats(before: np.void, row: np.void) -> bool:
     """
     a, b = float(before["value"]), float(row["value"])
     same = before["validity"] == row["validity"] and (a == b or (math.isnan(a) and math.isnan(b)))
-    return bool(same) and int(row["t_ns"]) - int(before["t_ns"]) <= REPEAT_NS
+    return bool(same) and abs(int(row["t_ns"]) - int(before["t_ns"])) <= REPEAT_NS

@@ -39,15 +39,26 @@ class AlertRouter:
         self.counters.sent += len(out)
         return np.array(out, rows.dtype) if out else empty_block()
 
-    def due(self, now_ns: int) -> Block:
-        """Return the watchdog when it is its time and the device has spoken."""
-        if not len(self._life) or now_ns < self._next_ns:
+    def due(self, _now_ns: int, mono_ns: int) -> Block:
+        """Return the watchdog when it is its time and the device has spoken.
+
+        By the monotonic clock: a wall clock set back by a year must not silence it for a year.
+        """
+        if not len(self._life) or mono_ns < self._next_ns:
             return empty_block()
         life, self._life = self._life, empty_block()
-        self._next_ns = now_ns + self._watchdog_ns
+        self._next_ns = mono_ns + self._watchdog_ns
         self.counters.sent += 1
         self.counters.thinned -= 1  # it was counted as thinned when it came
         return life
+
+    def cut(self, _step_ns: int) -> Block:
+        """Forget a sign of life from before the clock was set: the next one, with a time of now, comes within seconds.
+
+        It was counted as thinned when it came.
+        """
+        self._life = empty_block()
+        return empty_block()
 
     def _says_something(self, row: np.void) -> bool:
         """Tell whether a row is news; what is not is counted as thinned."""

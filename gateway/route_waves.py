@@ -29,6 +29,7 @@ class WaveRouter:
         self._block_ns = round(max((block or BLOCK_S for block in blocks if block is not None), default=BLOCK_S) * 1e9)
         self._waiting: list[Block] = []
         self._first_ns = 0
+        self._late_ns: int | None = None  # monotonic time at which what waits goes out; None: not looked at yet
 
     def take(self, rows: Block) -> Block:
         """Return the samples of a block that is complete. rows, result: (n,) SAMPLE of this device."""
@@ -46,14 +47,22 @@ class WaveRouter:
         span = int(rows["t_ns"].max()) - self._first_ns
         return self._out() if not 0 <= span < self._block_ns else empty_block()
 
-    def due(self, now_ns: int) -> Block:
-        """Return what waits of a device that has fallen silent."""
-        late = self._waiting and now_ns - self._first_ns >= self._block_ns + LATE_NS
-        return self._out() if late else empty_block()
+    def due(self, now_ns: int, mono_ns: int) -> Block:
+        """Return what waits of a device that has fallen silent. As for windows, the wall clock is asked once."""
+        if not self._waiting:
+            return empty_block()
+        if self._late_ns is None:
+            wait_ns = self._block_ns + LATE_NS
+            self._late_ns = mono_ns + min(max(0, wait_ns - (now_ns - self._first_ns)), wait_ns)
+        return self._out() if mono_ns >= self._late_ns else empty_block()
+
+    def cut(self, _step_ns: int) -> Block:
+        """Return all that waits: no run spans a step of the clock."""
+        return self._out() if self._waiting else empty_block()
 
     def _out(self) -> Block:
         rows = np.concatenate(self._waiting)
-        self._waiting = []
+        self._waiting, self._late_ns = [], None
         self.counters.sent += len(rows)
         if self.gap:
             rows["flags"][0] |= _AFTER_GAP  # rows are a copy

@@ -1,46 +1,45 @@
-"""Wires the rooms: one process with the ports, one with the network, or both in one.
+"""The forward role: rings (reading end), spool and sink of a configuration, wired, in a thread of its own.
 
-    acquire   ports: links, protocols, rings (writing end)        has device ports, no network but its devices
-    forward   rings (reading end), spool, sink                    has the network, no ports
-    run       both
-
-The roles meet in the ring files only, so the same code serves one process and two. Every thread is joined at the end.
+A reload changes it under way. Rings and devices that are new are added, what was removed is read to its end, streams of
+devices whose routes changed are made anew, and a device that stands elsewhere does so from a boundary on (see
+gateway.places). Spool and sink are never touched.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import logging
-import os
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
 from zoneinfo import ZoneInfo
 
+from gateway.acquire import ring_path
 from gateway.config import Config
-from gateway.config import Port as PortConfig
+from gateway.core.errors import DeliveryError
 from gateway.core.hl7 import Encoder
 from gateway.core.hl7_alert import AlertEncoder
-from gateway.core.hl7_message import DeviceIdentity, Sender
+from gateway.core.hl7_message import Sender
 from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingWriter
-from gateway.core.transmit import Gate
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
-from gateway.lane import Lane, Stream
-from gateway.links.base import Link
-from gateway.port import Clocks, Port, PortDevice, guarded
+from gateway.core.ring_layout import PlanName
+from gateway.delivery import ForwardLimits
+from gateway.forward import Forwarder, ForwardPlan, RingSource
+from gateway.lane import Stream
+from gateway.places import Places, identities
 from gateway.ring_file import RingFile
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
 from gateway.spool import RecoveryReport, Spool
-from gateway.status import forward_status, port_status, write_status
+from gateway.supervise import Worker
 
 log = logging.getLogger("mdi")
-STEP_NS = 250_000_000  # a jump of the wall clock beyond this is an event (design, guarantees: clocks)
 TIME_SYNC = {  # 11073-10101, values of MDC_TIME_SYNC_PROTOCOL
     "NONE": "532224^MDC_TIME_SYNC_NONE^MDC",
     "NTPV4": "532226^MDC_TIME_SYNC_NTPV4^MDC",
@@ -49,73 +48,29 @@ VALUES, WAVES = frozenset({"numeric", "enumeration", "clock"}), frozenset({"wave
 ALERTS = frozenset({"alert"})
 WAVE_ROWS = 20_000  # of one message: a second of eight waves at 500 Hz fits five times, and 1 MiB holds it
 DRAIN_S = 5.0  # an orderly stop waits this long for the receiver's answers
-CLOCKS = Clocks(time.monotonic, time.time_ns)
-
-
-def ring_path(config: Config, port: str) -> Path:
-    """Return where the ring of a port lives."""
-    return Path(config.gateway.run_dir) / "rings" / f"{port}.ring"
-
-
-def make_link(port: PortConfig) -> Link:
-    """Return the link of a port, not yet open."""
-    link: Link = port.link_kind.create(port.link, CLOCKS.utc_ns)
-    return link
-
-
-def make_port(config: Config, port: PortConfig, link: Link, ring: RingWriter) -> Port:
-    """Return a port, ready to run."""
-    devices = [
-        PortDevice(d.number, d.settings.name, d.settings.profile, d.settings.firmware, config.plan(d))
-        for d in port.devices
-    ]
-    gate = Gate(pattern for d in port.devices for pattern in d.spec.profile.transmit)
-    protocol = port.driver.protocol([d.spec for d in port.devices], port.settings.options)
-    return Port(port.settings.name, link, protocol, devices, ring, config.profiles.plan, gate, CLOCKS)
-
-
-class Acquire:
-    """The ports of a configuration."""
-
-    def __init__(self, config: Config) -> None:
-        self._stop = threading.Event()
-        self._rings: list[RingFile] = []
-        self.ports: list[Port] = []
-        for port in config.ports:
-            ring = RingFile(ring_path(config, port.settings.name), port.settings.ring_rows, "writer")
-            self._rings.append(ring)
-            self.ports.append(make_port(config, port, make_link(port), ring.writer()))
-        self._threads = [
-            threading.Thread(target=guarded, args=(port, self._stop), name=f"port-{port.name}") for port in self.ports
-        ]
-
-    def start(self) -> None:
-        """Start one thread per port."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Part from the devices, join the threads."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        for ring in self._rings:
-            ring.close()
+PROFILES = 4  # profiles of the last reloads are kept for samples that wait with an older plan
+LEFT_BEHIND_ROWS = 1024  # for a ring file that is none: it is made anew, empty
+ROUND_S = 10.0  # within this the forwarder shows itself again: a sync of a sick disk takes seconds
 
 
 class Forward:
     """The forwarder of a configuration, in a thread of its own."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, hurry: threading.Event) -> None:
         gateway = config.gateway
         self._config = config
-        self._stop = threading.Event()
+        self._stop, self._hurry = threading.Event(), hurry
         self._fault: BaseException | None = None
+        self.rounds = 0
+        self._due = math.inf
         self._round_s = config.forward.commit_ms / 1000
-        self._files = [
-            RingFile(ring_path(config, p.settings.name), p.settings.ring_rows, "reader") for p in config.ports
-        ]
-        rings = [RingSource(p.settings.name, file.reader()) for p, file in zip(config.ports, self._files, strict=True)]
+        self._files = ExitStack()
+        self._said = ""
+        rings = self._open(config, {}, self._files) + self._left_behind(config)
+        self._places = Places(Path(gateway.run_dir) / "places.json")
+        self._want(config, rings)
+        self._profiles = [config.profiles]  # newest first; older ones for samples that wait with an older plan
+        self._orders: SimpleQueue[tuple[Config, list[RingSource], Future[str]]] = SimpleQueue()
         self.spool = Spool.open(
             Path(gateway.state_dir) / "spool",
             gateway=gateway.name,
@@ -127,20 +82,44 @@ class Forward:
         _say_recovery(self.spool.report)
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
         self.sink = config.sink_kind.create(config.sink, base)
-        lanes = {d.number: Lane(d.settings.name) for d in config.devices}
         self._base = base
-        limits = ForwardLimits(config.forward.ack_timeout_s, config.forward.keep_s)
         make = ForwardPlan(self._compile, self._streams)
-        self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, limits)
+        self.forwarder = Forwarder(rings, self._places.in_force, make, self.spool, self.sink, limits(config))
         self._thread = threading.Thread(target=self._run, name="forward")
 
-    def _compile(self, name: PlanName) -> Plan:
-        return self._config.profiles.plan(name.profile_id, name.firmware)
+    def _open(self, config: Config, known: Container[str], undo: ExitStack) -> list[RingSource]:
+        found = []
+        for port in config.ports:
+            if port.settings.name not in known:
+                file = RingFile(ring_path(config, port.settings.name), port.settings.ring_rows, "reader")
+                undo.callback(file.close)
+                found.append(RingSource(port.settings.name, file.reader()))
+        return found
 
-    def _streams(self, number: int, plan: Plan, name: PlanName, note: Callable[[int], str]) -> list[Stream]:
+    def _left_behind(self, config: Config) -> list[RingSource]:
+        """Return rings of ports that are not configured any more and still hold samples: they are read to their end."""
+        ports = {port.settings.name for port in config.ports}
+        found = []
+        for path in sorted(ring_path(config, "").parent.glob("*.ring")):
+            if path.stem not in ports and path.stem:
+                file = RingFile(path, LEFT_BEHIND_ROWS, "reader")
+                source = RingSource(path.stem, file.reader())
+                if source.reader.waiting:
+                    self._files.callback(file.close)
+                    found.append(source)
+                else:
+                    file.close()
+        return found
+
+    def _compile(self, name: PlanName) -> Plan:
+        plans = (profiles.plan(name.profile_id, name.firmware) for profiles in self._profiles)
+        first = next(plans)
+        return first if first.digest == name.digest else next((p for p in plans if p.digest == name.digest), first)
+
+    def _streams(self, device: str, plan: Plan, name: PlanName, note: Callable[[int], str]) -> list[Stream]:
         """Return what becomes of the samples of one device: values, waves, alerts."""
         config, topic = self._config, f"{self._base}/up"
-        said, device = (sender(config), identity(config, number)), config.devices[number].settings.name
+        said = (sender(config), self._places.in_force[device])
         zone = ZoneInfo(config.gateway.timezone)
 
         def routed(carries: str) -> list[float | None]:
@@ -148,7 +127,7 @@ class Forward:
 
         watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
         values, waves, alerts = Router(routed("values")), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
-        of_values = encoder(config, number, plan, name.serial)
+        of_values = Encoder(plan, *said, zone, name.serial)
         of_waves = WaveEncoder(plan, *said, zone, note)
         of_alerts = AlertEncoder(plan, *said, zone, note, watchdog_s or WATCHDOG_S)
         most = config.forward.rows_per_message
@@ -158,10 +137,81 @@ class Forward:
             Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1),
         ]
 
+    # ---- a reload
+
+    def added(self, config: Config, undo: ExitStack) -> list[RingSource]:
+        """Open the rings that are new in a configuration: all that can fail of taking it over. Raises: ConfigError."""
+        return self._open(config, {ring.port for ring in self.forwarder.rings}, undo)
+
+    def change(self, config: Config, rings: list[RingSource], undo: ExitStack) -> str:
+        """Take a configuration over between two rounds; return what was changed, for a person. undo: ours when done.
+
+        Raises: DeliveryError; then nothing was changed.
+        """
+        done: Future[str] = Future()
+        self._orders.put((config, rings, done))
+        while not done.done():
+            if not self._thread.is_alive():
+                raise DeliveryError("the forwarder has ended", hint="look at the log")
+            wait((done,), timeout=self._round_s)
+        said = done.result()
+        self._files.push(undo.pop_all())
+        return said
+
+    def _take_orders(self) -> None:
+        """In the forwarder's thread: the configurations that wait, one by one."""
+        while not self._orders.empty():
+            config, rings, done = self._orders.get()
+            try:
+                self._want(config, [*self.forwarder.rings, *rings])
+            except OSError as fault:
+                done.set_exception(DeliveryError(f"places cannot be written down: {fault}", hint="look at run_dir"))
+                continue
+            old, self._config = self._config, config
+            self._profiles = [config.profiles, *self._profiles][:PROFILES]
+            self._round_s = config.forward.commit_ms / 1000
+            self.forwarder.extend(rings, self._places.in_force)
+            names = [name for name in self.forwarder.lanes if routing(old, name) != routing(config, name)]
+            self.forwarder.renew(names, limits(config))
+            moving = sorted(self._places.coming)
+            parts = (("other routes", names), ("other place", moving))
+            done.set_result("; ".join(f"{what} for {', '.join(of)}" for what, of in parts if of) or "same routes")
+
+    def _want(self, config: Config, rings: list[RingSource]) -> None:
+        self._places.want(identities(config))
+        self._boundary = {ring.port: ring.reader.published for ring in rings}
+
+    def _take_places(self) -> None:
+        """Let new places come into force as soon as all from before is stored."""
+        if not self._places.coming or not self.forwarder.settle(self._places.coming, self._boundary, time.time_ns()):
+            return
+        try:
+            arrived = self._places.arrive()
+        except OSError as fault:
+            if str(fault) != self._said:
+                log.error("a new place is not in force: %s", fault)
+                self._said = str(fault)
+            return
+        self.forwarder.renew(arrived, limits(self._config))
+        log.info("another place from here on: %s", ", ".join(sorted(arrived)))
+
     def start(self) -> None:
-        """Start the sink and the forwarder's thread."""
-        self.sink.start()
-        self._thread.start()
+        """Start the sink and the forwarder's thread. Raises: DeliveryError when the system grants no thread."""
+        try:
+            self.sink.start()
+            self._thread.start()
+        except RuntimeError as fault:
+            raise DeliveryError(
+                f"no thread: {fault}", hint="raise the limit of threads: TasksMax=, ulimit -u"
+            ) from fault
+
+    @property
+    def workers(self) -> list[Worker]:
+        """The threads, for the supervisor."""
+        return [
+            Worker("forwarder", lambda: self._due, lambda: self.forwarder.doing),
+            Worker("connection", lambda: self.sink.due, self.sink.state),
+        ]
 
     @property
     def fault(self) -> BaseException | None:
@@ -171,10 +221,10 @@ class Forward:
     def stop(self) -> None:
         """Spool what is in the rings, wait a bounded time for answers, join, close."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self.sink.stop()
-        for file in self._files:
-            file.close()
+        self._files.close()
         self.spool.close()
         if self._fault is not None:
             raise self._fault
@@ -182,16 +232,25 @@ class Forward:
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._round_s):
-                self.forwarder.step(time.monotonic(), time.time_ns())
+                self._round()
+                self._take_orders()
+                self._take_places()
+            self._due = math.inf  # the end has bounds of its own
             self.forwarder.flush(time.time_ns())
             end = time.monotonic() + DRAIN_S
-            pause = threading.Event()
             while self.forwarder.waiting and self.sink.state().startswith("connected") and time.monotonic() < end:
+                if self._hurry.wait(self._round_s):
+                    break
                 self.forwarder.step(time.monotonic(), time.time_ns())
-                pause.wait(self._round_s)
         except BaseException as fault:
             self._fault = fault
             log.critical("forwarder stopped: %s", fault)
+
+    def _round(self) -> None:
+        now = time.monotonic()
+        self._due = now + ROUND_S
+        self.forwarder.step(now, time.time_ns())
+        self.rounds += 1
 
 
 def sender(config: Config) -> Sender:
@@ -207,18 +266,21 @@ def sender(config: Config) -> Sender:
     )
 
 
-def identity(config: Config, number: int) -> DeviceIdentity:
-    """Return who a device is and where it stands, as messages say it."""
-    device = config.devices[number]
-    place = device.location
-    return DeviceIdentity(
-        device.settings.name, device.settings.eui64, place.unit, place.room, place.bed, place.facility
-    )
+def encoder(config: Config, device: str, plan: Plan) -> Encoder:
+    """Return the encoder of the values of one device, as the configuration says where it stands."""
+    return Encoder(plan, sender(config), identities(config)[device], ZoneInfo(config.gateway.timezone))
 
 
-def encoder(config: Config, number: int, plan: Plan, serial: str = "") -> Encoder:
-    """Return the encoder of the values of one device."""
-    return Encoder(plan, sender(config), identity(config, number), ZoneInfo(config.gateway.timezone), serial)
+def limits(config: Config) -> ForwardLimits:
+    """Return what [forward] says of answers."""
+    f = config.forward
+    return ForwardLimits(f.ack_timeout_s, f.keep_s, f.resend_max_s, f.give_up_after)
+
+
+def routing(config: Config, device: str) -> tuple[object, ...]:
+    """Return all that decides what goes out of a device's samples, and to whom."""
+    routes = tuple(r for r in config.routes if any(fnmatch.fnmatchcase(device, d) for d in r.devices))
+    return routes, config.receiver, config.forward.rows_per_message
 
 
 def _say_recovery(report: RecoveryReport) -> None:
@@ -229,54 +291,3 @@ def _say_recovery(report: RecoveryReport) -> None:
         said += f", {report.cut_bytes} bytes of a torn write cut"
         said += f", {report.damaged} damaged places, {report.lost} messages lost"
     log.log(logging.ERROR if bad else logging.INFO, "%s", said)
-
-
-class ClockWatch:
-    """Compares wall clock and monotonic clock once a second: a jump is an event, never a rewrite."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._base = time.time_ns() - time.monotonic_ns()
-
-    def look(self) -> None:
-        """Count and say a jump since the last look."""
-        base = time.time_ns() - time.monotonic_ns()
-        if abs(base - self._base) > STEP_NS:
-            self.steps += 1
-            log.warning(
-                "clock stepped by %+.3f s; times before and after are as the clock showed them",
-                (base - self._base) / 1e9,
-            )
-        self._base = base
-
-
-def serve(config: Config, roles: tuple[str, ...], stop: threading.Event) -> None:
-    """Run the roles until `stop`; write the status each second. Raises what ended the forwarder."""
-    forward = Forward(config) if "forward" in roles else None
-    acquire = Acquire(config) if "acquire" in roles else None
-    watch = ClockWatch()
-    with ExitStack() as running:
-        if forward:
-            running.callback(forward.stop)
-            forward.start()
-        if acquire:
-            running.callback(acquire.stop)  # stops first: what it publishes last is still forwarded
-            acquire.start()
-        log.info("%s started: %d ports", " and ".join(roles), len(config.ports))
-        while not stop.wait(1.0) and not (forward and forward.fault):
-            watch.look()
-            publish_status(config, acquire, forward, watch)
-    publish_status(config, acquire, forward, watch)
-
-
-def publish_status(config: Config, acquire: Acquire | None, forward: Forward | None, watch: ClockWatch) -> None:
-    """Write the status file of each role to the run directory."""
-    head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "clock_steps": watch.steps}
-    try:
-        if acquire:
-            ports = [port_status(p, time.monotonic()) for p in acquire.ports]
-            write_status(config, "acquire", {**head, "ports": ports})
-        if forward:
-            write_status(config, "forward", {**head, **forward_status(forward.forwarder)})
-    except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
-        log.warning("status cannot be written: %s", fault)

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ def port_status(port: Port, now: float) -> dict[str, Any]:
                 "refused": device.refused,
                 "samples": device.samples,
                 "last_data_ns": device.last_data_ns,
+                "clock_offset_s": None if device.offset_s is None else round(device.offset_s, 3),
+                "clock_offset_age_s": None if device.offset_s is None else round(now - device.offset_at, 1),
                 "unmapped": sum(device.plan.unmapped.values()),
             }
             for device in port.devices
@@ -53,6 +56,7 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
     """Return the state of the way from ring to receiver."""
     return {
         "sink": forwarder.sink.state(),
+        "alarm": forwarder.alarm,
         "sink_counters": asdict(forwarder.sink.counters),
         "counters": asdict(forwarder.counters),
         "spool": {
@@ -66,6 +70,20 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
         ],
         "devices": [{"name": lane.name, **asdict(lane.counters)} for lane in forwarder.lanes.values()],
     }
+
+
+def headline(acquire: dict[str, Any], forward: dict[str, Any], stuck: Sequence[str]) -> str:
+    """Return one line for a person of what the roles of this process do: systemctl status shows it. {}: not here."""
+    said = [f"STUCK: {', '.join(stuck)}"] if stuck else []
+    if acquire:
+        states = [port["state"] for port in acquire["ports"]]
+        receiving = states.count("receiving")
+        said.append(f"{receiving} of {len(states)} ports receiving")
+    if forward:
+        waiting = forward["spool"]["waiting"]
+        said += [forward["sink"], f"{waiting} message{'s' * (waiting != 1)} waiting"]
+        said.append(f"guarantee {forward['grade']['letter']}")
+    return ", ".join(said)
 
 
 def status_path(config: Config, role: str) -> Path:
@@ -90,7 +108,7 @@ def read_status(config: Config) -> dict[str, Any]:
             status = json.loads(status_path(config, role).read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
-        status["age_s"] = round((time.time_ns() - status["t_ns"]) / 1e9, 1)
-        status["alive"] = abs(status["age_s"]) < STALE_S  # below zero: the clock was set back
+        status["age_s"] = round((time.monotonic_ns() - status["mono_ns"]) / 1e9, 1)  # of the machine, since its start
+        status["alive"] = 0 <= status["age_s"] < STALE_S  # below zero: written before the machine started
         found[role] = status
     return found

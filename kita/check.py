@@ -140,6 +140,8 @@ def _intake(payload: bytes, oru: Oru, more: Measured) -> Intake:
         apart=apart,
         more=more,
         attributes=oru.attributes,
+        clock=oru.clock,
+        clock_step_s=oru.clock_step_s,
     )
 
 

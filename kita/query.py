@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.core.clock import ClockQuality
 from gateway.core.errors import ConfigError
 from gateway.core.nomenclature import nomenclature
 
@@ -28,8 +29,10 @@ class Latest:
     unit: str
     validity: str
     flags: int
-    t_utc_ns: int
+    t_utc_ns: int | None  # as told; None where the sender's clock was never set: that time is none
     limits: str  # the alarm limits set on the device, "" where it does not say
+    clock: str  # what the sender says of its clock (gateway.core.clock), "" = nothing
+    order_ns: int  # by what it is the newest (kita.schema); its age is counted from here
 
 
 def count(database: Path) -> dict[str, int]:
@@ -57,11 +60,14 @@ _COUNTS = {
     "alerts": "SELECT count(*) FROM alert",
     "apart": "SELECT count(*) FROM apart",
     "dead_letters": "SELECT count(*) FROM dead_letter",
+    "clock_steps": "SELECT count(*) FROM message WHERE clock_step_s != 0",
     "repeated": "SELECT value FROM counter WHERE name = 'repeated'",
 }
 _LATEST = """
-SELECT device.identity, o.code, o.ref_id, o.path, o.value, o.text, o.unit, o.validity, o.flags, o.t_utc_ns, o.limits
+SELECT device.identity, o.code, o.ref_id, o.path, o.value, o.text, o.unit, o.validity, o.flags, o.t_utc_ns, o.limits,
+       message.clock, latest.order_ns
 FROM latest JOIN {table} o ON o.id = latest.row JOIN device ON device.id = latest.device
+     JOIN message ON message.id = o.message
 WHERE latest.apart = {apart} AND (:device IS NULL OR device.identity = :device)
 """
 
@@ -92,6 +98,8 @@ def _named(
     flags: int,
     t_utc_ns: int,
     limits: str,
+    clock: str,
+    order_ns: int,
 ) -> Latest:
     terms = nomenclature()
     term = terms.terms.get(ref_id) or (terms.by_code(code) if code else None)
@@ -105,6 +113,8 @@ def _named(
         unit=unit,
         validity=validity,
         flags=flags,
-        t_utc_ns=t_utc_ns,
+        t_utc_ns=None if clock == ClockQuality.UNSET.word else t_utc_ns,
         limits=limits,
+        clock=clock,
+        order_ns=order_ns,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.core.nomenclature import nomenclature
 from gateway.core.sample import Flag
 from kita.query import ask
+from kita.store import DOUBTFUL
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,17 @@ class AlertNow:
     silenced: str
     priority: str
     type: str
-    t_utc_ns: int  # of its last change
+    t_utc_ns: int  # of its last change, as KITA orders it (kita.schema, order_ns)
+    clock: str  # what the sender said of its clock
 
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
     """The alerting of one device.
 
-    known: its last sign of life still holds; if not, nobody knows what alarms. doubtful: so many more alerts are told
-    as active than the device counted then: an end was lost on the way, and nobody knows whose.
+    known: its last sign of life (t_utc_ns, as KITA orders it) still holds; if not, nobody knows what alarms. doubtful:
+    so many more alerts are told as active than the device counted then: an end was lost on the way, and nobody knows
+    whose.
     """
 
     device: str
@@ -59,25 +62,30 @@ class WaveRun:
     rate_hz: float
     after_gap: bool
     samples: tuple[float, ...]
+    clock: str = ""  # what the sender said of its clock
 
 
 _ALERTS = """
-SELECT device.identity, a.path, a.ref_id, a.source, a.text, a.phase, a.silenced, a.priority, a.type, a.t_utc_ns
+SELECT device.identity, a.path, a.ref_id, a.source, a.text, a.phase, a.silenced, a.priority, a.type,
+       alert_now.order_ns, message.clock
 FROM alert_now JOIN alert a ON a.id = alert_now.row JOIN device ON device.id = alert_now.device
+     JOIN message ON message.id = a.message
 WHERE a.state != 'inactive' AND a.apart = :apart AND (:device IS NULL OR device.identity = :device)
-ORDER BY device.identity, a.priority, a.t_utc_ns
+ORDER BY device.identity, a.priority, alert_now.order_ns
 """
 _LIFE = """
-SELECT device.identity, alerting.active, alerting.t_utc_ns, alerting.timeout_s
+SELECT device.identity, alerting.active, alerting.order_ns, alerting.timeout_s
 FROM alerting JOIN device ON device.id = alerting.device
 WHERE :device IS NULL OR device.identity = :device ORDER BY device.identity
 """
 _WAVES = """
-SELECT device.identity, w.path, w.ref_id, w.unit, w.t_utc_ns, w.end_utc_ns, w.rate_hz, w.flags, w.samples
-FROM wave w JOIN device ON device.id = w.device
-WHERE w.apart = :apart AND (:device IS NULL OR device.identity = :device) AND w.t_utc_ns >= :since
-ORDER BY device.identity, w.path, w.t_utc_ns
+SELECT device.identity, w.path, w.ref_id, w.unit, w.t_utc_ns, w.end_utc_ns, w.rate_hz, w.flags, w.samples,
+       message.clock
+FROM wave w JOIN device ON device.id = w.device JOIN message ON message.id = w.message
+WHERE w.apart = :apart AND (:device IS NULL OR device.identity = :device) AND {order} >= :since
+ORDER BY device.identity, w.path, {order}, w.id
 """
+_WAVE_ORDER = f"iif(message.clock IN {tuple(sorted(DOUBTFUL))}, message.received_ns, w.t_utc_ns)"
 
 
 def alerts(database: Path, device: str | None, apart: bool, now_ns: int) -> tuple[list[AlertNow], list[Alerting]]:
@@ -94,22 +102,36 @@ def alerts(database: Path, device: str | None, apart: bool, now_ns: int) -> tupl
     known = []
     for name, count, t_ns, timeout_s in life:
         told = sum(alert.device == name and alert.t_utc_ns <= t_ns for alert in found)
-        known.append(Alerting(name, now_ns - t_ns <= timeout_s * 1e9, count, t_ns, timeout_s, max(0, told - count)))
+        holds = abs(now_ns - t_ns) <= timeout_s * 1e9  # a sign of life from the future is none: our clock was set back
+        known.append(Alerting(name, holds, count, t_ns, timeout_s, max(0, told - count)))
     return found, known
 
 
 def waves(database: Path, device: str | None, apart: bool, since_ns: int) -> list[WaveRun]:
-    """Return the runs that began at `since_ns` or later. Raises: ConfigError."""
-    ((_, rows),) = ask(database, {"waves": _WAVES}, {"device": device, "apart": int(apart), "since": since_ns})
+    """Return the runs that began at `since_ns` or later, as KITA orders them. Raises: ConfigError."""
+    ((_, rows),) = ask(
+        database,
+        {"waves": _WAVES.format(order=_WAVE_ORDER)},
+        {"device": device, "apart": int(apart), "since": since_ns},
+    )
     return [_run(*row) for row in rows]
 
 
 def _run(
-    device: str, path: str, ref_id: str, unit: str, t_ns: int, end_ns: int, rate_hz: float, flags: int, samples: bytes
+    device: str,
+    path: str,
+    ref_id: str,
+    unit: str,
+    t_ns: int,
+    end_ns: int,
+    rate_hz: float,
+    flags: int,
+    samples: bytes,
+    clock: str,
 ) -> WaveRun:
     numbers = struct.unpack(f"<{len(samples) // 4}f", samples)
     gap = bool(flags & Flag.AFTER_GAP)
-    return WaveRun(device, path, ref_id, _names(ref_id)[1], unit, t_ns, end_ns, rate_hz, gap, numbers)
+    return WaveRun(device, path, ref_id, _names(ref_id)[1], unit, t_ns, end_ns, rate_hz, gap, numbers, clock)
 
 
 def _names(ref_id: str) -> tuple[str, str]:

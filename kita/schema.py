@@ -4,18 +4,23 @@ message      what was accepted: sender, control id, digest of the bytes, when, w
 device       who it is (OBX-18), and what it says of itself
 observation  one row per OBX that carries a metric, of production messages (MSH-11 P)
 apart        the same columns, for what must never be charted: MSH-11 D or T, OBX-8 TEST or DEMO
-latest       which table, device, code, ref_id, path -> the row with the newest observation time
+latest       which table, device, code, ref_id, path -> the newest row, by order_ns
 wave         one row per unbroken run of a waveform; its samples are one blob
 alert        one row per change of an alert, as it was told; nothing is ever overwritten
 alert_now    device, event, path -> the newest row of alert
 alerting     device -> the newest sign of life of its alerts, and how long it holds
 dead_letter  messages that were refused, with the reason and the bytes; repeats of one are counted, not kept twice
+received     which message numbers of each gateway have come, as ranges; see kita.numbers
 counter      numbers that no row stands for: repeated messages
+
+order_ns, UTC, decides what is newest. It is the time that was told. It is when the message came where that time lies
+ahead of us, or where the sender says that its clock was never set, or was set while it ran and nobody has confirmed it.
+So a clock that was a year ahead leaves nothing behind that stays the newest for a year.
 """
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2  # PRAGMA user_version
+SCHEMA_VERSION = 4  # PRAGMA user_version
 
 _COLUMNS = """
     id        INTEGER PRIMARY KEY,
@@ -34,6 +39,18 @@ _COLUMNS = """
     limits    TEXT NOT NULL      -- OBX-7: the alarm limits set on the device, "" where it does not say
 """
 
+RECEIVED = """
+CREATE TABLE received (
+    sender   TEXT NOT NULL,     -- MSH-3
+    gateway  TEXT NOT NULL,     -- first part of MSH-10
+    epoch    INTEGER NOT NULL,  -- second part: which start of the gateway
+    first    INTEGER NOT NULL,  -- third part: numbers first to last have all come
+    last     INTEGER NOT NULL,
+    since_ns INTEGER NOT NULL,  -- UTC, when the first of them came: a hole before it is known since then
+    PRIMARY KEY (sender, gateway, epoch, first)
+) WITHOUT ROWID;
+"""
+
 SCHEMA = f"""
 CREATE TABLE message (
     id             INTEGER PRIMARY KEY,
@@ -44,6 +61,8 @@ CREATE TABLE message (
     location       TEXT NOT NULL,     -- PV1-3: where the device stands
     profile_digest TEXT NOT NULL,     -- the table that decoded the values
     received_ns    INTEGER NOT NULL,  -- UTC
+    clock          TEXT NOT NULL DEFAULT '',  -- quality of the sender's clock: MDCX_CLOCK_QUALITY, "" = not said
+    clock_step_s   REAL NOT NULL DEFAULT 0,   -- its clock was set by so much just before: MDCX_CLOCK_STEP
     UNIQUE (sender, facility, control_id)
 );
 CREATE TABLE device (
@@ -62,7 +81,7 @@ CREATE TABLE latest (
     code        INTEGER NOT NULL,
     ref_id      TEXT NOT NULL,
     path        TEXT NOT NULL,
-    t_utc_ns    INTEGER NOT NULL,
+    order_ns    INTEGER NOT NULL,
     row         INTEGER NOT NULL,  -- its id
     PRIMARY KEY (apart, device, code, ref_id, path)
 ) WITHOUT ROWID;
@@ -106,13 +125,13 @@ CREATE TABLE alert_now (
     ref_id     TEXT NOT NULL,
     path       TEXT NOT NULL,
     text       TEXT NOT NULL,     -- only for events that have no term of their own, else ""
-    t_utc_ns   INTEGER NOT NULL,
+    order_ns   INTEGER NOT NULL,
     row        INTEGER NOT NULL,  -- alert.id
     PRIMARY KEY (device, code, ref_id, path, text)
 ) WITHOUT ROWID;
 CREATE TABLE alerting (
     device     INTEGER PRIMARY KEY,
-    t_utc_ns   INTEGER NOT NULL,  -- newest sign of life of the device's alerting
+    order_ns   INTEGER NOT NULL,  -- newest sign of life of the device's alerting
     timeout_s  REAL NOT NULL,     -- after so long without another, nobody knows what alarms
     active     INTEGER NOT NULL
 );
@@ -127,7 +146,19 @@ CREATE TABLE dead_letter (
     times       INTEGER NOT NULL,      -- how often it came
     payload     BLOB NOT NULL
 );
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+{RECEIVED}CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counter VALUES ('repeated', 0);
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+
+FROM_VERSION = {
+    2: """
+ALTER TABLE message ADD COLUMN clock TEXT NOT NULL DEFAULT '';
+ALTER TABLE message ADD COLUMN clock_step_s REAL NOT NULL DEFAULT 0;
+ALTER TABLE latest RENAME COLUMN t_utc_ns TO order_ns;
+ALTER TABLE alert_now RENAME COLUMN t_utc_ns TO order_ns;
+ALTER TABLE alerting RENAME COLUMN t_utc_ns TO order_ns;
+PRAGMA user_version = 3;
+""",
+}
+"""What makes a database of an older version one of the next."""

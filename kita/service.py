@@ -43,8 +43,18 @@ def ignore(_event: KitaEvent) -> None:
     """Take an event and do nothing."""
 
 
-def run(settings: KitaSettings, stop: threading.Event, on_event: Callable[[KitaEvent], None] = ignore) -> None:
-    """Receive until `stop`. on_event is called in this thread, after the answer has been sent.
+def nothing() -> None:
+    """Do nothing."""
+
+
+def run(
+    settings: KitaSettings,
+    stop: threading.Event,
+    on_event: Callable[[KitaEvent], None] = ignore,
+    on_turn: Callable[[], None] = nothing,
+) -> None:
+    """Receive until `stop`. Both are called in this thread: on_event after an answer has been sent, on_turn whenever a
+    batch, perhaps an empty one, is done.
 
     Raises: ConfigError when the database or the certificates cannot be used.
     """
@@ -56,6 +66,7 @@ def run(settings: KitaSettings, stop: threading.Event, on_event: Callable[[KitaE
             desk = _Desk(store, receiver, on_event)
             while not stop.is_set():
                 desk.work(receiver.take(settings.batch, TICK_S))
+                on_turn()
         finally:
             receiver.stop()
     finally:

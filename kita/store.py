@@ -5,7 +5,8 @@ Invariants
   - (sender, facility, control_id) is unique, and stands for one SHA-256 for ever.
   - One connection writes, guarded by a lock on a file beside the database. Readers open it read-only (see query) and
     never checkpoint: SQLite before 3.51.3 can lose a committed transaction when two connections meet in a WAL reset.
-  - Order is by the time of the observation (t_utc_ns), never by arrival: `latest` only moves forward in it.
+  - Order is by the time of the observation, never by arrival, unless the sender says that its clock is not to be
+    relied on (order_ns): `latest` only moves forward in it.
 
 A no-value row is stored with value NULL and its validity: that something was not measured is information. There is no
 index on observations: each costs on every insert, and the one question asked so far is answered by `latest`.
@@ -22,23 +23,27 @@ from enum import Enum
 from pathlib import Path
 from typing import IO
 
+from gateway.core.clock import ClockQuality
 from gateway.core.errors import ConfigError, DeliveryError
 from kita.measured import NOTHING_MORE, Measured, names_event
-from kita.schema import SCHEMA, SCHEMA_VERSION
+from kita.numbers import note, note_all
+from kita.schema import FROM_VERSION, RECEIVED, SCHEMA, SCHEMA_VERSION
 
 _INSERT = [f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)" for table in ("observation", "apart")]
 
-_NEWER = "ON CONFLICT DO UPDATE SET t_utc_ns = excluded.t_utc_ns"
+_NEWER = "ON CONFLICT DO UPDATE SET order_ns = excluded.order_ns"
 _WAVE = "INSERT INTO wave VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _ALERT = "INSERT INTO alert VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _ALERT_NOW = (
     f"INSERT INTO alert_now VALUES (?,?,?,?,?,?,?) {_NEWER}, row = excluded.row"
-    " WHERE excluded.t_utc_ns >= alert_now.t_utc_ns"
+    " WHERE excluded.order_ns >= alert_now.order_ns"
 )
 _LIFE = (
     f"INSERT INTO alerting VALUES (?,?,?,?) {_NEWER}, timeout_s = excluded.timeout_s, active = excluded.active"
-    " WHERE excluded.t_utc_ns >= alerting.t_utc_ns"
+    " WHERE excluded.order_ns >= alerting.order_ns"
 )
+AHEAD_NS = 5_000_000_000  # two clocks that are kept differ by less; beyond it what was told is not the time
+DOUBTFUL = frozenset({ClockQuality.STEPPED.word, ClockQuality.UNSET.word})  # times that order nothing
 _DEVICE = "UPDATE device SET model = ?, firmware = ?, serial = ?, experimental = ? WHERE id = ?"
 _ATTRIBUTES = ("MDC_ATTR_ID_MODEL", "MDCX_FIRMWARE", "MDCX_SERIAL_NUMBER", "MDCX_EXPERIMENTAL")
 
@@ -46,7 +51,7 @@ Row = tuple[str, int, str, float | None, str | None, str, str, int, str, int, st
 """An observation but for its ids: path, code, ref_id, value, text, unit, validity, flags, status, t_utc_ns, limits."""
 
 _Latest = dict[tuple[int, int, int, str, str], tuple[int, int]]
-"""(apart, device, code, ref_id, path) -> (t_utc_ns, id), as the table has it."""
+"""(apart, device, code, ref_id, path) -> (order_ns, id), as the table has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,13 @@ class Intake:
     apart: Sequence[Row] = ()
     more: Measured = NOTHING_MORE
     attributes: Mapping[str, str] = field(default_factory=dict)  # of the device, reference id -> text
+    clock: str = ""  # what the sender says of its clock (gateway.core.clock)
+    clock_step_s: float = 0.0
     refused: str = ""
+
+    def order_ns(self, t_ns: int, received_ns: int) -> int:
+        """Return by what a row of this message is ordered; see kita.schema."""
+        return received_ns if self.clock in DOUBTFUL or t_ns > received_ns + AHEAD_NS else t_ns
 
 
 class Fate(Enum):
@@ -120,10 +131,12 @@ class Store:
     def _put(self, batch: Sequence[Intake], received_ns: int) -> list[Fate]:
         latest: _Latest = {}
         fates = [self._put_one(intake, received_ns, latest) for intake in batch]
+        for intake in batch:
+            note(self._db, intake.sender, intake.control_id, received_ns)
         self._db.executemany(
             "INSERT INTO latest VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE"
-            " SET t_utc_ns = excluded.t_utc_ns, row = excluded.row"
-            " WHERE excluded.t_utc_ns >= latest.t_utc_ns",
+            " SET order_ns = excluded.order_ns, row = excluded.row"
+            " WHERE excluded.order_ns >= latest.order_ns",
             [(*key, *newest) for key, newest in latest.items()],
         )
         repeated = fates.count(Fate.REPEATED)
@@ -145,7 +158,7 @@ class Store:
             self._bury(intake, "its control id stands for another message", received_ns)
             return Fate.CONFLICT
         message = self._db.execute(
-            "INSERT INTO message VALUES (NULL,?,?,?,?,?,?,?)",
+            "INSERT INTO message VALUES (NULL,?,?,?,?,?,?,?,?,?)",
             (
                 intake.sender,
                 intake.facility,
@@ -154,6 +167,8 @@ class Store:
                 intake.location,
                 intake.profile_digest,
                 received_ns,
+                intake.clock,
+                intake.clock_step_s,
             ),
         ).lastrowid
         assert message is not None
@@ -163,21 +178,23 @@ class Store:
             self._db.executemany(_INSERT[apart], numbered)
             for row in numbered:
                 key = (apart, device, row[4], row[5], row[3])
-                if key not in latest or row[12] >= latest[key][0]:
-                    latest[key] = (row[12], row[0])
-        self._put_more(intake, message, device)
+                order_ns = intake.order_ns(row[12], received_ns)
+                if key not in latest or order_ns >= latest[key][0]:
+                    latest[key] = (order_ns, row[0])
+        self._put_more(intake, message, device, received_ns)
         return Fate.STORED
 
-    def _put_more(self, intake: Intake, message: int, device: int) -> None:
+    def _put_more(self, intake: Intake, message: int, device: int, received_ns: int) -> None:
         """Store what a device knows beyond numerics: waves, alerts, and what it is."""
         self._db.executemany(_WAVE, [(message, device, *astuple(wave)) for wave in intake.more.waves])
         for alert in intake.more.alerts:
             row = self._db.execute(_ALERT, (message, device, *astuple(alert))).lastrowid
             text = "" if names_event(alert.ref_id) else alert.text
             key = (device, alert.code, alert.ref_id, alert.path, text)
-            self._db.execute(_ALERT_NOW, (*key, alert.t_utc_ns, row))
+            self._db.execute(_ALERT_NOW, (*key, intake.order_ns(alert.t_utc_ns, received_ns), row))
         if intake.more.life is not None:
-            self._db.execute(_LIFE, (device, *astuple(intake.more.life)))
+            t_ns, *life = astuple(intake.more.life)
+            self._db.execute(_LIFE, (device, intake.order_ns(t_ns, received_ns), *life))
         if intake.attributes and self._told.get(device) != intake.attributes:
             told = [intake.attributes.get(name, "") for name in _ATTRIBUTES]
             self._db.execute(_DEVICE, (*told, device))
@@ -218,7 +235,16 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        elif version != SCHEMA_VERSION:
+        while version in FROM_VERSION:
+            self._db.executescript(f"BEGIN; {FROM_VERSION[version]} COMMIT;")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 3:  # it did not know yet which numbers have come
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(RECEIVED)
+            note_all(self._db)
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._db.execute("COMMIT")
+        elif version not in (0, SCHEMA_VERSION):
             hint = f"this program reads version {SCHEMA_VERSION}"
             raise ConfigError(f"database has schema version {version}", str(self._path), hint)
 

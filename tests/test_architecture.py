@@ -15,7 +15,12 @@ CODE = [p for top in ("gateway", "drivers", "kita", "bench") for p in sorted((RO
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in CODE}
 FILE_LINES, FUNCTION_LINES = 400, 40
 # Where everything is caught on purpose: the body of a thread must end with a word, never silently.
-SUPERVISORS = {"gateway/port.py": 1, "gateway/service.py": 1, "gateway/sinks/mqtt_connection.py": 1}
+SUPERVISORS = {
+    "gateway/port.py": 1,
+    "gateway/reload.py": 2,
+    "gateway/service.py": 1,
+    "gateway/sinks/mqtt_connection.py": 1,
+}
 BANNED_WORDS = re.compile(r"(manager|handler|engine|processor|utils|helpers|common)", re.I)
 
 each_file = pytest.mark.parametrize("path", CODE, ids=lambda p: str(p.relative_to(ROOT)))
@@ -68,7 +73,14 @@ def test_names_are_the_fields_own_words(path: Path) -> None:
 
 
 def test_no_lock_on_the_hot_path() -> None:
-    for name in ("gateway/core", "gateway/port.py", "gateway/forward.py", "gateway/route.py", "gateway/ring_file.py"):
+    for name in (
+        "gateway/core",
+        "gateway/port.py",
+        "gateway/forward.py",
+        "gateway/delivery.py",
+        "gateway/route.py",
+        "gateway/ring_file.py",
+    ):
         for path in [ROOT / name] if name.endswith(".py") else (ROOT / name).glob("*.py"):
             assert not re.search(r"\b(R?Lock|Condition|Semaphore)\(", path.read_text(encoding="utf-8")), path
 
@@ -77,7 +89,7 @@ def test_no_lock_on_the_hot_path() -> None:
     ("contract", "lines"),
     [
         ("gateway/core/protocol.py", 110),
-        ("gateway/core/message.py", 75),
+        ("gateway/core/message.py", 80),
         ("gateway/links/base.py", 60),
         ("gateway/sinks/base.py", 40),
     ],

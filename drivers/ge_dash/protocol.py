@@ -78,7 +78,7 @@ class DashProtocol(EventQueue):
 
     def receive_data(self, data: bytes, t_ns: int) -> None:
         """Take bytes; an answer is complete when it is as long as it says."""
-        if t_ns - self._heard_ns > SILENCE_NS:
+        if abs(t_ns - self._heard_ns) > SILENCE_NS:  # also when our clock was set back
             self._give_up()
         self._heard_ns = t_ns
         if self._is_deaf:

@@ -173,7 +173,7 @@ class Decoder:
         """Tell whether this object may speak for (physio id, label). Two at once are never mixed: the first stays."""
         owners = self._owners[result.found.polled]
         owner, heard_ns = owners.get((code, known.label), (key, 0))
-        if owner != key and result.t_ns - heard_ns <= OWNER_TIMEOUT_NS:
+        if owner != key and abs(result.t_ns - heard_ns) <= OWNER_TIMEOUT_NS:  # also when our clock was set back
             detail = f"physio id 0x{code:04X} label 0x{known.label:08X} is sent by two objects at once"
             result.fault_once(known, "ambiguous", detail)
             return False

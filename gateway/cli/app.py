@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import capture, demo, hl7, kita, probe, profile, prosim, replay, run, simulate, spool
+from gateway.cli import capture, demo, hl7, kita, probe, profile, prosim, reload, replay, run, simulate, spool
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
 
@@ -34,6 +34,7 @@ app.command("run")(run.run)
 app.command("acquire")(run.acquire)
 app.command("forward")(run.forward)
 app.command("check")(run.check)
+app.command("reload")(reload.reload)
 app.command("status")(run.status)
 app.command("decode")(capture.decode)
 app.command("record")(capture.record)

@@ -13,17 +13,18 @@ from typing import Annotated, Any
 import typer
 
 from gateway import registry
+from gateway.acquire import CLOCKS, make_link, make_port
 from gateway.cli.output import err, out, print_json, progress
 from gateway.cli.run import DEFAULT, ConfigOption, stop_on_signals
 from gateway.config import Config, Port, read_config
 from gateway.core.errors import ConfigError, DeviceError
-from gateway.core.ring import RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingWriter
+from gateway.core.ring_layout import buffer_size, format_buffer
 from gateway.decode import Decoder, Statistics, decode_file, find_profile, sample_json
 from gateway.links.recorder import RecordingLink
 from gateway.port import guarded
 from gateway.profile_trace import recorded_settings
 from gateway.record import SUFFIX, Header, RecordingWriter, read_recording, utc_text
-from gateway.service import CLOCKS, make_link, make_port
 
 SCRATCH_ROWS = 4096
 ForOption = Annotated[

@@ -129,7 +129,7 @@ def _values(running: Demo, rows: list[Latest], shown: int, width: int) -> Table:
         mine = _of(rows, port)
         for n, row in enumerate(sorted(mine, key=_interest)[:shown]):
             danish = [Text(row.da)] if width >= WIDE else []
-            value, age = value_text(row), age_text(now - row.t_utc_ns)
+            value, age = value_text(row), age_text(now - row.order_ns)
             table.add_row("" if n else port.settings.name, Text(row.ref_id), *danish, value, Text(row.unit), age)
         if not mine:
             table.add_row(port.settings.name, "nothing yet")

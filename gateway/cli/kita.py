@@ -1,8 +1,10 @@
-"""mdi kita run, latest, count: the receiving side, and what it has stored."""
+"""mdi kita run, latest, count, gaps …: the receiving side, and what it has stored."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import groupby
 from math import isnan
@@ -14,8 +16,11 @@ import typer
 from gateway.cli.output import out, print_json, print_table, print_wave
 from gateway.cli.run import JsonOption, stop_on_signals
 from gateway.core.sample import Flag
+from gateway.notify import Notify
+from kita.numbers import gaps
 from kita.query import Latest, count, latest
 from kita.query_measured import alerts, waves
+from kita.service import TICK_S
 from kita.service import run as run_kita
 from kita.settings import KitaSettings
 
@@ -25,6 +30,11 @@ DeviceOption = Annotated[str | None, typer.Option("--device", metavar="EUI-64", 
 ApartOption = Annotated[bool, typer.Option("--apart", help="Show what is kept apart: demo, test and training data.")]
 DEFAULT = Path("kita.db")
 NOT_A_MONITOR = "Til dokumentation. Ikke overvågning og ikke alarm."
+CLOCK = {  # where the times of the sender are in doubt
+    "unsynchronised": "ur uden synkronisering",
+    "stepped": "ur netop stillet",
+    "unset": "ur aldrig stillet",
+}
 PRIORITY = {"PH": "høj", "PM": "mellem", "PL": "lav", "PN": "ingen"}
 
 
@@ -60,7 +70,29 @@ def run(
         cert=cert,
         key=key,
     )
-    run_kita(settings, stop_on_signals())
+    notify = Notify(os.environ, os.getpid())
+    run_kita(settings, stop_on_signals(), on_turn=Pulse(notify, time.monotonic))
+
+
+class Pulse:
+    """Tells systemd at each turn of the receiving loop: ready at the first, alive each half interval of the watchdog.
+
+    A database that hangs, or a lock that is never given back, turns nothing, and the watchdog ends it.
+    """
+
+    def __init__(self, notify: Notify, monotonic: Callable[[], float]) -> None:
+        self._notify, self._monotonic = notify, monotonic
+        self._next: float | None = None
+
+    def __call__(self) -> None:
+        """The loop has turned."""
+        now = self._monotonic()
+        if self._next is None:
+            self._notify.ready()
+            self._next = now
+        if self._notify.watchdog_s and now >= self._next:
+            self._notify.alive()
+            self._next = now + self._notify.watchdog_s / 2 - TICK_S
 
 
 @app.command("count")
@@ -77,6 +109,31 @@ def count_command(database: Database = DEFAULT, json: JsonOption = False) -> Non
     print_table(str(database), ("what", "count"), counts.items())
 
 
+@app.command("gaps")
+def gaps_command(database: Database = DEFAULT, json: JsonOption = False) -> None:
+    """Show which messages of each gateway have not come.
+
+    A gateway numbers its messages without a hole. What is missing was lost on the way (by a broker, when a PUBACK
+    releases), was declared lost by the gateway, or is still under way. The exit code is 1 when something is missing.
+
+    \b
+    mdi kita gaps --database kita.db
+    """
+    found = gaps(database)
+    missing = sum(one.missing for one in found)
+    if json:
+        print_json([{**asdict(one), "missing": one.missing} for one in found])
+    else:
+        rows = [(one.gateway, one.first, one.last, one.received, one.missing) for one in found]
+        print_table(str(database), ("gateway", "første", "nyeste", "modtaget", "mangler"), rows)
+        now = time.time_ns()
+        for gap in (gap for one in found for gap in one.gaps):
+            numbers = f"{gap.first}" if gap.missing == 1 else f"{gap.first}–{gap.last}"
+            out.print(f"{gap.gateway}: {numbers} mangler, kendt i {age_text(now - gap.since_ns)}", style="bold red")
+    if missing:
+        raise typer.Exit(1)
+
+
 @app.command("latest")
 def latest_command(
     database: Database = DEFAULT,
@@ -86,6 +143,9 @@ def latest_command(
 ) -> None:
     """Show the newest value of each metric with unit, validity and age.
 
+    Where the clock of the sender is in doubt, that is said beside the value; where it was set just then or never, the
+    age is counted from when the message came.
+
     \b
     mdi kita latest --database demo-data/kita.db --apart
     mdi kita latest --device 0009FBFFFE012345 --json
@@ -93,10 +153,10 @@ def latest_command(
     rows = latest(database, device, apart)
     now = time.time_ns()
     if json:
-        print_json([{**asdict(row), "age_s": round((now - row.t_utc_ns) / 1e9, 1)} for row in rows])
+        print_json([{**asdict(row), "age_s": round((now - row.order_ns) / 1e9, 1)} for row in rows])
         return
     cells = [
-        (r.device, r.da or r.ref_id, value_text(r), r.unit, r.limits, r.validity, age_text(now - r.t_utc_ns), marks(r))
+        (r.device, r.da or r.ref_id, value_text(r), r.unit, r.limits, r.validity, age_text(now - r.order_ns), marks(r))
         for r in rows
     ]
     print_table(
@@ -130,10 +190,11 @@ def alerts_command(
             PRIORITY.get(a.priority, a.priority),
             a.silenced,
             age_text(now - a.t_utc_ns),
+            CLOCK.get(a.clock, ""),
         )
         for a in active
     ]
-    print_table(str(database), ("apparat", "alarm", "om", "prioritet", "tilstand", "siden"), rows)
+    print_table(str(database), ("apparat", "alarm", "om", "prioritet", "tilstand", "siden", "mærker"), rows)
     for k in known:
         said = f"{k.active} aktive" if k.known else f"alarmtilstand ukendt i {age_text(now - k.t_utc_ns)}"
         if k.known and k.doubtful:
@@ -184,4 +245,5 @@ def age_text(ns: int) -> str:
 
 def marks(row: Latest) -> str:
     """Return what else is known of the value."""
-    return " ".join(flag.name.lower() for flag in Flag if row.flags & flag and flag.name)
+    flags = [flag.name.lower() for flag in Flag if row.flags & flag and flag.name]
+    return " ".join([*flags, CLOCK.get(row.clock, "")]).strip()

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import registry
+from gateway.acquire import CLOCKS, make_link, make_port
 from gateway.cli.output import err, print_json, print_table, progress
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption, stop_on_signals
 from gateway.config import read_config
@@ -22,14 +23,14 @@ from gateway.core.errors import ConfigError, MdiError
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec
-from gateway.core.ring import RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import buffer_size, format_buffer
 from gateway.core.settings import build, did_you_mean
 from gateway.core.transmit import Gate
 from gateway.decode import find_profile
 from gateway.links.base import Link
 from gateway.port import Port, PortDevice, guarded
 from gateway.prosim import LINE, PARAMETERS, Compared, Comparison, ProSim, read_setting
-from gateway.service import CLOCKS, make_link, make_port
 
 RING_ROWS = 65536  # read five times a second: ten seconds of eight waves
 LOOK_S = 0.2

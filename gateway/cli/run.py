@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gateway import service
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
 from gateway.core.errors import ConfigError, LinkError
+from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
+from gateway.serve import Orders, serve
 from gateway.status import read_status
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
@@ -29,7 +31,8 @@ def run(config: ConfigOption = DEFAULT) -> None:
     """Run the whole gateway in one process.
 
     Reads from the ports, buffers in the rings and the spool, and sends. SIGTERM and Ctrl-C end it in order: what is
-    in the rings is stored, and what the receiver answers within five seconds is done. The log goes to standard error.
+    in the rings is stored, and what the receiver answers within five seconds is done; a second one does not wait for
+    answers. `mdi reload` takes a changed configuration over. The log goes to standard error.
 
     \b
     mdi check && mdi run
@@ -57,11 +60,14 @@ def forward(config: ConfigOption = DEFAULT) -> None:
 
 
 def _serve(path: Path, roles: tuple[str, ...]) -> None:
-    config = read_config(path)
-    stop = stop_on_signals()
-    if "forward" in roles:
-        judge_plans(config)
-    service.serve(config, roles, stop)
+    def read() -> Config:
+        config = read_config(path)
+        if "forward" in roles:
+            judge_plans(config)
+        return config
+
+    orders = orders_by_signal()
+    serve(read(), roles, orders, read)
 
 
 def stop_on_signals() -> threading.Event:
@@ -71,6 +77,36 @@ def stop_on_signals() -> threading.Event:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def orders_by_signal() -> Orders:
+    """Return what signals set. SIGTERM, SIGINT: the end, the second one in a hurry; SIGUSR1: reload.
+
+    SIGHUP means two things by tradition. Where there is a terminal it says that the terminal was closed: the end. A
+    service has none, and takes it as reload.
+    """
+    orders = Orders()
+
+    def end(*_: object) -> None:
+        (orders.hurry if orders.stop.is_set() else orders.stop).set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGUSR1, lambda *_: orders.reload.set())
+    if not has_terminal():
+        signal.signal(signal.SIGHUP, lambda *_: orders.reload.set())
+    elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, end)
+    return orders
+
+
+def has_terminal() -> bool:
+    """Tell whether this process has a controlling terminal, that can be closed under it (tty(4): ENXIO if none)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def judge_plans(config: Config) -> None:
@@ -103,10 +139,16 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         for d in p.devices
     ]
     if json:
-        print_json({"ok": True, "ports": [dict(zip(columns, row, strict=True)) for row in rows]})
+        ports = [dict(zip(columns, row, strict=True)) for row in rows]
+        print_json({"ok": True, "grade": asdict(checked.grade), "ports": ports})
         return
     shown = ((port, link, device, profile, metrics) for port, _, link, device, profile, metrics, _ in rows)
     print_table(f"{config}: correct", ("port", "link", "device", "profile", "metrics"), shown)
+    _show_grade(checked.grade)
+
+
+def _show_grade(grade: Grade) -> None:
+    out.print(str(grade), style="" if grade.letter == "A" else "bold yellow")
 
 
 def _plan(config: Config, device: Device) -> tuple[str, int, str]:
@@ -124,7 +166,7 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     watch -n 1 mdi status
     mdi status --json | jq .forward.spool.waiting
     """
-    found = _status(read_config(config))
+    found = role_status(read_config(config))
     if json:
         print_json(found)
     elif not found:
@@ -135,7 +177,7 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _status(config: Config) -> dict[str, Any]:
+def role_status(config: Config) -> dict[str, Any]:
     """Return the status of each role. Alive means: written lately, and by a process that is still there."""
     try:
         found = read_status(config)
@@ -157,10 +199,37 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def _show_role(role: str, state: dict[str, Any]) -> None:
+    alive = "alive" if state["alive"] else f"NOT alive, last seen {state['age_s']} s ago"
+    out.print(f"{role}: {alive}, process {state['pid']}, clock {_clock(state['clock'])}")
+    if state["stuck"]:
+        out.print(f"{role}: STUCK: {', '.join(state['stuck'])}; see the log")
+    if not state["reload"]["ok"]:
+        out.print(f"{role}: not reloaded: {state['reload']['said']}")
+
+
+def _clock(clock: dict[str, Any]) -> str:
+    """Say how the clock is kept; the age of its last step is of the monotonic clock, so it is right in any case."""
+    said = f"{clock['quality']} ({clock['source']}), {clock['steps']} steps"
+    if clock["steps"]:
+        said += f", the last of {clock['last_step_s']:+.3f} s {clock['last_step_age_s']:.0f} s ago"
+    return said
+
+
+def _show_device_clocks(ports: list[dict[str, Any]]) -> None:
+    rows = [
+        (d["name"], f"{d['clock_offset_s']:+.1f} s", f"{d['clock_offset_age_s']:.0f} s")
+        for port in ports
+        for d in port["devices"]
+        if d["clock_offset_s"] is not None
+    ]
+    if rows:
+        print_table("Clocks of devices, against ours", ("device", "offset", "told ago"), rows)
+
+
 def _show(found: dict[str, Any]) -> None:
     for role, state in found.items():
-        alive = "alive" if state["alive"] else f"NOT alive, last seen {state['age_s']} s ago"
-        out.print(f"{role}: {alive}, process {state['pid']}, clock steps {state['clock_steps']}")
+        _show_role(role, state)
     if "acquire" in found:
         rows = [
             (
@@ -175,11 +244,13 @@ def _show(found: dict[str, Any]) -> None:
             for p in found["acquire"]["ports"]
         ]
         print_table("Ports", ("port", "state", "frames ok", "bad", "samples", "ring", "dropped"), rows)
+        _show_device_clocks(found["acquire"]["ports"])
     if "forward" in found:
         state = found["forward"]
         counters, spool = state["counters"], state["spool"]
+        _show_grade(Grade(**state["grade"]))
         print_table(
-            f"Forward: {state['sink']}",
+            f"Forward: {state['sink']}" + (f"; {state['alarm']}" if state["alarm"] else ""),
             ("messages", "accepted", "rejected", "resent", "waiting", "samples lost", "spool"),
             [
                 (

@@ -2,9 +2,10 @@
 
     block of SAMPLE ─► group per time ─► skeleton of its shape ─► values put in ─► ER7
 
-Layout of a message: MSH, PID (unknown), PV1 (location), then one OBR group per instant, oldest first. In a group the
-containment tree stands depth first: MDS, VMD and channel rows that are needed, each before its children, OBX-1 from 1.
-A metric that comes twice at one instant opens a further group of the same time, so OBX-4 is unique in a group.
+Layout of a message: MSH, PID (unknown), PV1 (location), then one OBR group per instant, in the order of the samples:
+that of their numbers, also when the clock was set back between them. In a group the containment tree stands depth
+first: MDS, VMD and channel rows that are needed, each before its children, OBX-1 from 1. A metric that comes twice at
+one instant opens a further group of the same time, so OBX-4 is unique in a group.
 
 Laws
   * Patient identity never travels: PID says "unknown", PV1-3 says where the device stands.
@@ -35,14 +36,18 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.er7 import escape
 from gateway.core.errors import InternalError
 from gateway.core.hl7_message import (
+    CLOCK_QUALITY,
+    CLOCK_STEP,
     PCD_01,
     DeviceIdentity,
     Envelope,
     Path,
     Sender,
+    clock_rows,
     coded,
     device_rows,
     path_of,
@@ -60,7 +65,8 @@ FIRMWARE: Final = "MDCX_FIRMWARE"  # what the device says of itself
 SERIAL: Final = "MDCX_SERIAL_NUMBER"
 EXPERIMENTAL: Final = "MDCX_EXPERIMENTAL"  # nobody may rely on these values, and why
 ATTRIBUTES: Final = frozenset({"MDC_ATTR_ID_MODEL", FIRMWARE, SERIAL, EXPERIMENTAL})  # of the device, not observed
-OWN_TERMS: Final = frozenset({PROFILE_DIGEST, FIRMWARE, SERIAL, EXPERIMENTAL})  # not in the nomenclature
+CLOCK: Final = frozenset({CLOCK_QUALITY, CLOCK_STEP})  # of the gateway, not observed
+OWN_TERMS: Final = frozenset({PROFILE_DIGEST, FIRMWARE, SERIAL, EXPERIMENTAL}) | CLOCK  # not in the nomenclature
 TIME_SYNC_CODE: Final = 68220  # MDC_TIME_SYNC_PROTOCOL
 OBS_NONCTS_CODE: Final = "69124"  # MDC_OBS_NONCTS
 
@@ -144,17 +150,18 @@ class Encoder:
         self._envelope = Envelope(sender, device, timezone, "ORU^R01^ORU_R01", PCD_01)
         self._dtm = self._envelope.dtm
         self._device_rows = device_rows(plan, device)
-        self._attributes = _attributes(plan, sender, serial)
+        self._time_sync = sender.time_sync
+        self._attributes = _attributes(plan, serial)
         self._rows: dict[int, _Row] = {}
-        self._skeletons: dict[tuple[bool, bytes], _Skeleton] = {}
+        self._skeletons: dict[tuple[ClockState | None, bytes], _Skeleton] = {}
         self._limiting = np.array([bool(metric.limit_of) for metric in plan.metrics])
         self._limits: dict[str, dict[str, str]] = {}  # path of a metric -> its alarm limits, low and high
 
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+    def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
         """Return the message of these samples.
 
         block: (n,) SAMPLE, n ≥ 1, one device, numerics, enumerations and clock, any order; control_id: MSH-10;
-        now_ns: UTC, the time of the message (MSH-7). Raises: InternalError.
+        now_ns: UTC, the time of the message (MSH-7); clock: by which the samples were taken. Raises: InternalError.
         """
         control_id = escape(control_id)
         self._note_limits(block)
@@ -164,7 +171,7 @@ class Encoder:
         for t_ns, shape, values in _instants(block):
             time = self._dtm.text(t_ns)
             while True:
-                skeleton = self._skeleton(ordinal == 0, shape)
+                skeleton = self._skeleton(clock if ordinal == 0 else None, shape)
                 chartable |= skeleton.chartable
                 ordinal += 1
                 number = f"{control_id}.{ordinal}{self._envelope.namespace}"
@@ -175,11 +182,12 @@ class Encoder:
                 shape, values = shape[skeleton.again], [values[i] for i in skeleton.again]
         return "".join((self._envelope.open(control_id, now_ns, chartable), *body)).encode()
 
-    def _skeleton(self, first: bool, shape: Shape) -> _Skeleton:
+    def _skeleton(self, first: ClockState | None, shape: Shape) -> _Skeleton:
+        """Return the skeleton of a group. first: of the first one, what is said of the clock; None for the others."""
         key = (first, shape.tobytes())
         return self._skeletons.get(key) or _keep(self._skeletons, key, self._compile(first, shape))
 
-    def _compile(self, first: bool, shape: Shape) -> _Skeleton:
+    def _compile(self, first: ClockState | None, shape: Shape) -> _Skeleton:
         rows: dict[Path, tuple[int, _Row]] = {}
         again: list[int] = []
         for i, key in enumerate(shape.tolist()):
@@ -188,7 +196,9 @@ class Encoder:
                 again.append(i)
             else:
                 rows[row.path] = (i, row)
-        fixed = {path: self._device_rows[path] for path in _parents(rows)} | (self._attributes if first else {})
+        fixed = {path: self._device_rows[path] for path in _parents(rows)}
+        if first is not None:
+            fixed |= self._attributes | clock_rows(first, self._time_sync)
         parts = [f"NTE|1|L|{AFTER_GAP}\r" if any(row.after_gap for _, row in rows.values()) else ""]
         order: list[int] = []
         tokens: list[tuple[int, dict[float, str]]] = []
@@ -273,7 +283,10 @@ class Encoder:
 
 
 def _instants(block: Block) -> Iterator[tuple[int, Shape, list[float]]]:
-    """Yield (t_ns, shape, values) for each instant of the block, in time; within one, in the order of the block."""
+    """Yield (t_ns, shape, values) for each instant of the block, as the first of its samples stands in the block.
+
+    Never sorted by time: the order of samples is that of their numbers, and the clock may have been set back.
+    """
     if not len(block):
         raise InternalError("a message without samples")
     if (block["source"] != block["source"][0]).any():
@@ -281,8 +294,9 @@ def _instants(block: Block) -> Iterator[tuple[int, Shape, list[float]]]:
     times = block["t_ns"]
     cuts = [0, len(block)]
     if (times != times[0]).any():
-        block = block[np.argsort(times, kind="stable")]
-        times = block["t_ns"]
+        if (times[1:] < times[:-1]).any():  # an age that the device told, or a clock that was set back
+            block = block[_by_first(times)]
+            times = block["t_ns"]
         cuts[1:1] = (np.flatnonzero(times[1:] != times[:-1]) + 1).tolist()
     values = block["value"]
     columns = np.ascontiguousarray(block).view(np.uint8).reshape(-1, block.itemsize)[:, _SHAPE_COLUMNS].copy()
@@ -291,6 +305,12 @@ def _instants(block: Block) -> Iterator[tuple[int, Shape, list[float]]]:
     shapes, numbers = columns.view("<u8").reshape(-1), values.tolist()
     for start, end in pairwise(cuts):
         yield int(times[start]), shapes[start:end], numbers[start:end]
+
+
+def _by_first(times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """Return the order that brings equal times together, each group where its first sample stands."""
+    _, first, group = np.unique(times, return_index=True, return_inverse=True)
+    return np.argsort(first[group], kind="stable")
 
 
 def _keep(cache: dict[K, V], key: K, value: V) -> V:
@@ -321,7 +341,7 @@ def _method(metric: Metric, flags: Flag) -> str:
     return "~".join(repetitions)
 
 
-def _attributes(plan: Plan, sender: Sender, serial: str) -> dict[Path, str]:
+def _attributes(plan: Plan, serial: str) -> dict[Path, str]:
     """Return the attributes of the MDS; they hold for the whole message and stand in its first group."""
     texts = [
         f"0^{PROFILE_DIGEST}^MDC|1.0.0.2|{plan.digest.hex()[:16]}",
@@ -330,5 +350,4 @@ def _attributes(plan: Plan, sender: Sender, serial: str) -> dict[Path, str]:
         *([f"0^{SERIAL}^MDC|1.0.0.5|{escape(serial)}"] if serial else []),
         *([f"0^{EXPERIMENTAL}^MDC|1.0.0.6|{escape(plan.experimental)}"] if plan.experimental else []),
     ]
-    sync = f"|CWE|{TIME_SYNC_CODE}^MDC_TIME_SYNC_PROTOCOL^MDC|1.0.0.1|{sender.time_sync}||||||R\r"
-    return {(1, 0, 0, 1): sync} | {path_of(text.split("|")[1]): f"|ST|{text}||||||R\r" for text in texts}
+    return {path_of(text.split("|")[1]): f"|ST|{text}||||||R\r" for text in texts}

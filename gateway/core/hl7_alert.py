@@ -23,9 +23,10 @@ from typing import Final
 import numpy as np
 
 from gateway.core.alert import Phase, read_note, unpack, unpack_count
+from gateway.core.clock import NOTHING_SAID, ClockQuality, ClockState
 from gateway.core.er7 import escape
 from gateway.core.errors import InternalError
-from gateway.core.hl7_message import PCD_04, DeviceIdentity, Envelope, Sender, coded, device_rows, path_of
+from gateway.core.hl7_message import PCD_04, DeviceIdentity, Envelope, Sender, clock_rows, coded, device_rows, path_of
 from gateway.core.metric import Metric
 from gateway.core.plan import Plan
 from gateway.core.sample import NOT_FOR_CHARTING, Block, Flag, Validity
@@ -67,12 +68,13 @@ class AlertEncoder:
         self._by_path = {metric.path: metric for metric in plan.metrics}
         self._envelope = Envelope(sender, device, timezone, "ORU^R40^ORU_R40", PCD_04)
         self._device_rows = device_rows(plan, device)
+        self._time_sync = sender.time_sync
         self._device = f"{plan.rows[0].code}^{escape(plan.rows[0].ref_id)}^MDC"
         self._note = note
         self._timeout_s = MISSED * watchdog_s
         self._first: dict[tuple[int, str, str], str] = {}  # alert -> OBR-3 of its first message
 
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+    def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
         """Return the message of one row; see hl7.Encoder.encode. Raises: InternalError when there are more."""
         if len(block) != 1:
             raise InternalError(f"{len(block)} alerts in one message")
@@ -94,7 +96,9 @@ class AlertEncoder:
             facets = self._alert(metric, path, text or metric.text, state, row, time)
             at = path or metric.path
         tree = path_of(at)
-        rows = [self._device_rows[tree[:level] + (0,) * (4 - level)] for level in (1, 2, 3)]
+        mds, *below = (self._device_rows[tree[:level] + (0,) * (4 - level)] for level in (1, 2, 3))
+        said = clock_rows(clock, self._time_sync) if clock.quality is not ClockQuality.NOT_KNOWN else {}
+        rows = [mds, *said.values(), *below]
         rows += [facet.replace("<P>", at) for facet in facets]
         obx = "".join(f"OBX|{n}{text}" for n, text in enumerate(dict.fromkeys(rows), 1))
         obr = f"OBR|1|{number}|{number}|{ALARM}|||{time}{'|' * 22 + parent if parent else ''}\r"

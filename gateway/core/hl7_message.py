@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
+from gateway.core.clock import ClockQuality, ClockState
 from gateway.core.er7 import DELIMITERS, DtmFormat, escape
 from gateway.core.metric import DeviceRow, Metric
 from gateway.core.plan import Plan
@@ -20,6 +21,13 @@ PCD_04: Final = f"IHE_PCD_ACM_001^IHE PCD^{PCD_04_OID}^ISO"
 
 _NO_PATIENT = 'PID|||""^^^CPR&1.2.208.176.1.2&ISO^NI||^^^^^^U||||||||||||||||||||||||||Y\r'
 _DIMENSIONLESS = "262656^MDC_DIM_DIMLESS^MDC^1^1^UCUM"
+
+CLOCK_QUALITY: Final = "MDCX_CLOCK_QUALITY"  # ST, attribute of the MDS: gateway.core.clock.ClockQuality in a word
+CLOCK_STEP: Final = "MDCX_CLOCK_STEP"  # NM, s: the clock of the gateway was set by so much just before this message
+TIME_SYNC: Final = "68220^MDC_TIME_SYNC_PROTOCOL^MDC"
+_NO_TIME_SYNC = "532224^MDC_TIME_SYNC_NONE^MDC"
+_KEPT = frozenset({ClockQuality.NOT_KNOWN, ClockQuality.SYNCHRONISED})  # nobody says that the configuration is wrong
+_SECONDS = "264320^MDC_DIM_SEC^MDC^s^s^UCUM"
 
 Path = tuple[int, ...]
 
@@ -79,6 +87,21 @@ class Envelope:
         wanted = escape(self._sender.processing_id)
         processing_id = "D" if wanted == "P" and not chartable else wanted
         return f"{self._head}{self.dtm.text(now_ns)}||{self._type}|{control_id}|{processing_id}{self._rest}"
+
+
+def clock_rows(clock: ClockState, time_sync: str) -> dict[Path, str]:
+    """Return what a message says of the clock by which its times were taken, by path, each but for its OBX-1.
+
+    How it is kept is the standard term: as configured, and NONE where the kernel or a step speaks against it. A
+    receiver that knows no term of ours so learns it too.
+    """
+    protocol = time_sync if clock.quality in _KEPT else _NO_TIME_SYNC
+    rows: dict[Path, str] = {(1, 0, 0, 1): f"|CWE|{TIME_SYNC}|1.0.0.1|{protocol}||||||R\r"}
+    if clock.quality is not ClockQuality.NOT_KNOWN:
+        rows[1, 0, 0, 7] = f"|ST|0^{CLOCK_QUALITY}^MDC|1.0.0.7|{clock.quality.word}||||||R\r"
+    if clock.step_ns:
+        rows[1, 0, 0, 8] = f"|NM|0^{CLOCK_STEP}^MDC|1.0.0.8|{clock.step_ns / 1e9:.3f}|{_SECONDS}|||||R\r"
+    return rows
 
 
 def path_of(text: str) -> Path:

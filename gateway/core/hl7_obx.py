@@ -13,7 +13,16 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.core.er7 import split, unescape
-from gateway.core.hl7 import ATTRIBUTES, NUMBERLESS, OBS_NONCTS_CODE, OBX_8, OBX_8_FLAGS, PROFILE_DIGEST, TIME_SYNC_CODE
+from gateway.core.hl7 import (
+    ATTRIBUTES,
+    CLOCK,
+    NUMBERLESS,
+    OBS_NONCTS_CODE,
+    OBX_8,
+    OBX_8_FLAGS,
+    PROFILE_DIGEST,
+    TIME_SYNC_CODE,
+)
 from gateway.core.sample import USABLE, Flag, Validity
 
 # HL7 table 0357, as far as it is used here
@@ -48,7 +57,7 @@ class Kind(NamedTuple):
     validity: Validity
     flags: int
     readable: bool
-    role: str  # "" observation; mds, device (VMD, channel), time sync, digest, attribute
+    role: str  # "" observation; mds, device (VMD, channel), time sync, clock, digest, attribute
     faults: tuple[Fault, ...]
 
 
@@ -77,7 +86,7 @@ def kind(type_: str, identifier: str, path: str, unit: str, marks: str, status: 
     role = "mds" if device and path.endswith(".0.0.0") else "device" if device else ""
     if not device:
         role = "time sync" if code == TIME_SYNC_CODE else "digest" if ref_id == PROFILE_DIGEST else ""
-        role = "attribute" if ref_id in ATTRIBUTES else role
+        role = "attribute" if ref_id in ATTRIBUTES else "clock" if ref_id in CLOCK else role
     readable = not device and validity not in NUMBERLESS
     return Kind(code, ref_id, unit_code, unit_ref_id, ucum, validity, flags.value, readable, role, tuple(faults))
 

@@ -122,6 +122,8 @@ class Oru:
     device: Mds | None = None
     profile_digest: str = ""  # the plan that decoded the values (16 hex digits)
     time_sync: str = ""  # how the sender keeps its clock, reference id
+    clock: str = ""  # how far the times can be relied on (gateway.core.clock), "" = not said
+    clock_step_s: float = 0.0  # the clock of the gateway was set by so much just before
     attributes: dict[str, str] = field(default_factory=dict)  # of the device: model, firmware, serial number
     groups: list[Group] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -286,6 +288,10 @@ class _Reader:
             self.oru.profile_digest = row.text
         elif role == "attribute":
             self.oru.attributes[row.ref_id] = str(row.value or "")
+        elif role == "clock" and isinstance(row.value, float):
+            self.oru.clock_step_s = row.value
+        elif role == "clock":
+            self.oru.clock = str(row.value or "")
         elif role == "time sync":
             self.oru.time_sync = str(row.value or "")
         elif role == "mds":

@@ -24,10 +24,21 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from gateway.core.clock import NOTHING_SAID, ClockQuality, ClockState
 from gateway.core.er7 import escape
 from gateway.core.errors import InternalError
 from gateway.core.hl7 import AFTER_GAP, NUMBERLESS, OBX_8, OBX_8_FLAGS
-from gateway.core.hl7_message import PCD_01, DeviceIdentity, Envelope, Sender, coded, device_rows, path_of, unit_of
+from gateway.core.hl7_message import (
+    PCD_01,
+    DeviceIdentity,
+    Envelope,
+    Sender,
+    clock_rows,
+    coded,
+    device_rows,
+    path_of,
+    unit_of,
+)
 from gateway.core.metric import Metric
 from gateway.core.plan import Plan
 from gateway.core.sample import NOT_FOR_CHARTING, Block, Flag, Validity
@@ -49,11 +60,12 @@ class WaveEncoder:
         self._metrics = plan.metrics
         self._envelope = Envelope(sender, device, timezone, "ORU^R01^ORU_R01", PCD_01)
         self._device_rows = device_rows(plan, device)
+        self._time_sync = sender.time_sync
         self._digest = plan.digest.hex()[:16]
         self._note = note
         self._ends: dict[int, tuple[int, int]] = {}  # metric -> end of its last run, and of the one before that
 
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+    def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
         """Return the message of these samples.
 
         block: (n,) SAMPLE, n ≥ 1, waveforms of one device, in time for each metric; see hl7.Encoder.encode.
@@ -64,7 +76,8 @@ class WaveEncoder:
         chartable = False
         for ordinal, (run, period_ns) in enumerate(self._runs(block), 1):
             number = f"{control_id}.{ordinal}{self._envelope.namespace}"
-            body.append(self._run(run, period_ns, f"OBR|{ordinal}|{number}|{number}|{WAVES}|||", ordinal == 1))
+            obr = f"OBR|{ordinal}|{number}|{number}|{WAVES}|||"
+            body.append(self._run(run, period_ns, obr, clock if ordinal == 1 else None))
             chartable |= not int(run["flags"][0]) & NOT_FOR_CHARTING
         return "".join((self._envelope.open(control_id, now_ns, chartable), *body)).encode()
 
@@ -76,7 +89,7 @@ class WaveEncoder:
             for part in np.split(run, np.flatnonzero(steps > STEP_NS) + 1):
                 yield part, period_ns
 
-    def _run(self, run: Block, period_ns: int, obr: str, first: bool) -> str:
+    def _run(self, run: Block, period_ns: int, obr: str, first: ClockState | None) -> str:
         metric = self._metrics[run["metric"][0]]
         dtm = self._envelope.dtm
         start, end = int(run["t_ns"][0]), int(run["t_ns"][-1]) + period_ns
@@ -84,7 +97,9 @@ class WaveEncoder:
         gap = f"NTE|1|L|{AFTER_GAP}\r" if late or run["flags"][0] & Flag.AFTER_GAP else ""
         path = path_of(metric.path)
         rows = {p: self._device_rows[p] for p in {path[:level] + (0,) * (4 - level) for level in (1, 2, 3)}}
-        if first:
+        if first is not None:
+            if first.quality is not ClockQuality.NOT_KNOWN:
+                rows |= clock_rows(first, self._time_sync)
             rows[1, 0, 0, 2] = f"|ST|0^MDCX_PROFILE_DIGEST^MDC|1.0.0.2|{self._digest}||||||R\r"
         rate = float(f"{1e9 / period_ns:.6g}")
         text = samples_text(run)

@@ -46,6 +46,10 @@ class Sink(Protocol):
     counters: Any
     """A dataclass of plain counts, for the status."""
 
+    @property
+    def due(self) -> float:
+        """Monotonic time, s, by which the sink's own thread shows a sign of life; inf when there is none."""
+
     def start(self) -> None:
         """Begin to connect; return at once."""
 

@@ -172,7 +172,7 @@ class Plan:
             self._count_unmapped(frame.kind, object_)
             return None
         owner, heard = self._owners.get((frame.kind, object_), (instance, frame.t_ns))
-        if owner != instance and frame.t_ns - heard < OWNER_NS:
+        if owner != instance and abs(frame.t_ns - heard) < OWNER_NS:  # also when our clock was set back
             self._count_unmapped(frame.kind, f"{object_} instance {instance}")
             return None
         self._owners[frame.kind, object_] = (instance, frame.t_ns)

@@ -1,20 +1,10 @@
 """The ring: one writer, one reader, no lock. The wall between the process with the ports and the one with the network.
 
-    page 0   fixed header, 4096 bytes                                             written by
-      0      magic "MDIRING1", format u32, slots u32 (power of two)               whoever creates it
-      64     head u64: slots published · next_seq u64 · dropped rows u64 ·        the writer (the port)
-             dropped blocks u64 · plans u64 · first_seq u64 (set when made)
-      128    tail u64: slots released · torn u64                                  the reader (the forwarder)
-      256    plan table: 15 entries of 256 bytes {digest 32, profile id, firmware, serial} the writer
-    64 KiB   notes: 512 entries of 128 bytes, text in UTF-8; how many there are says word 14     the writer
-    then     slots of 32 bytes: a block is one header slot and then its rows
-
-    block header  [pos u64][n u32][plan u16][spare u16][crc u32][spare 12]
+Its bytes are in gateway.core.ring_layout.
 
 Invariants
   * Positions only grow; the slot is `position & mask`; empty is head == tail; the buffer never holds more than `slots`.
-  * Only the writer stores head, next_seq, dropped and plans; only the reader stores tail and torn. Each is one aligned
-    8-byte store.
+  * Each word has one writer: head, counts and plans the port, tail, torn and marks the forwarder.
   * Rows, header, then head: in this order. x86 keeps stores in order, ARM does not, and nothing orders two processes
     in Python: so each block carries its own position and a CRC-32C over header and rows. The reader copies first and
     checks the copy; what does not check is not there yet.
@@ -22,7 +12,11 @@ Invariants
     the next block that fits is marked AFTER_GAP. Dropping the oldest would make the writer move the reader's tail.
   * Sequence numbers begin with the ring's incarnation, a number drawn when the ring is made. So numbers of a ring that
     was lost with the power never look like those of the ring made after it.
-  * A block belongs to one device and names its plan, so no value is ever read with the wrong table.
+  * A block belongs to one device and names its plan, so no value is ever read with the wrong table. The device stands
+    there by its name: numbers of devices change when somebody edits the configuration.
+  * Every row that was ever offered is in `seen` of its device, exactly: offered when the head moved, or when its drop
+    was written down. A writer killed before that loses the block in its hands; killed later, its counts are completed
+    by the next writer.
 
 The ring works on a buffer that is handed to it: a bytearray, or a file mapped by gateway.ring_file.
 """
@@ -30,98 +24,60 @@ The ring works on a buffer that is handed to it: a bytearray, or a file mapped b
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from fastcrc import crc32
 
+from gateway.core import ring_layout as at
 from gateway.core.errors import InternalError
 from gateway.core.notes import MAX_NOTES, cut
+from gateway.core.ring_layout import FIRST_SLOT, PAGE, SLOT, PlanName, missing_between
 from gateway.core.sample import SAMPLE, Block, Flag
 
-MAGIC = b"MDIRING1"
-FORMAT = 2
-PAGE = 4096
-SLOT = SAMPLE.itemsize
-PLANS = 15
-_NOTE = 128  # bytes of one note
-FIRST_SLOT = PAGE + MAX_NOTES * _NOTE  # where the slots begin
 TORN_TRIES = 200  # looks at one block before it counts as damaged; a store becomes visible within microseconds
-INCARNATION_BITS = 24  # top bits of a sequence number: which making of the ring it belongs to
-SEQ_BITS = 64 - INCARNATION_BITS  # 2^40 samples are 34 years at 1,000 a second
-
-_FIXED = struct.Struct("<8sII")
-_BLOCK = struct.Struct("<QIHHI12x")  # pos, n, plan, spare, crc: one slot
-# The CRC starts from position, length and plan, so it covers them too. The salts (odd, from the golden ratio and from
-# MurmurHash3's finalizer) keep different headers from starting alike.
-_N_SALT, _PLAN_SALT = 0x9E3779B1, 0x85EBCA6B
-_PLAN = struct.Struct("<32s128s64s32s")
-# Indexes into the header seen as u64 words
-_HEAD, _NEXT_SEQ, _DROPPED, _DROPPED_BLOCKS, _PLANS, _FIRST_SEQ, _NOTES = 8, 9, 10, 11, 12, 13, 14
-_TAIL, _TORN = 16, 17
-_PLAN_TABLE = 256
-
-assert _BLOCK.size == SLOT
-_checksum = crc32.iscsi
-
-
-@dataclass(frozen=True, slots=True)
-class PlanName:
-    """Which plan made the rows of a block: the reader must be able to compile the same digest; and which device."""
-
-    digest: bytes
-    profile_id: str
-    firmware: str
-    serial: str = ""
+# The CRC starts from position, length, plan, device and clock, so it covers them too. The salts (odd, from the golden
+# ratio and from the finalizers of MurmurHash3 and xxHash) keep different headers from starting alike.
+_N_SALT, _PLAN_SALT, _DEVICE_SALT, _CLOCK_SALT = 0x9E3779B1, 0x85EBCA6B, 0xC2B2AE3D, 0x27D4EB2F
+_32_BITS = 0xFFFFFFFF
+_SEEN, _DROPPED = 6, 7  # words of a device's entry of eight
+_HEAD, _NEXT_SEQ, _NEWEST = at.HEAD, at.NEXT_SEQ, at.NEWEST  # of the inner loops
+_first_seq = struct.Struct("<Q").unpack_from  # SAMPLE.seq stands at byte 8 of a row
+_made = tuple.__new__  # a third of the price of calling the class
+_header, _checksum = at.BLOCK.unpack_from, crc32.iscsi
 
 
 class RingBlock(NamedTuple):
-    """One block as it was published. rows: (n,) SAMPLE, a private copy, read-only; position: where it begins."""
+    """One block as it was published.
+
+    rows: (n,) SAMPLE, a private copy, read-only; plan: index for plan_name; device: name
+    clock: quality of the clock when it was published (gateway.core.clock); position: where it begins
+    missing: (device, rows) that are missing before it, (sum) as the sequence numbers show
+    """
 
     plan: int
     rows: Block
     position: int
-
-
-def buffer_size(slots: int) -> int:
-    """Return how many bytes a ring of `slots` rows needs. Raises: InternalError unless it is a power of two."""
-    if slots < 2 or slots & (slots - 1):
-        raise InternalError(f"ring of {slots} slots", hint="the number of slots is a power of two")
-    return FIRST_SLOT + slots * SLOT
-
-
-def format_buffer(buffer: memoryview, slots: int, incarnation: int = 1) -> None:
-    """Make an empty ring of the buffer. incarnation: 1 to 2^24 - 1, drawn by chance where rings outlive a process."""
-    buffer[: buffer_size(slots)] = bytes(buffer_size(slots))
-    words = buffer[:PAGE].cast("Q")
-    words[_FIRST_SEQ] = words[_NEXT_SEQ] = incarnation << SEQ_BITS | 1
-    _FIXED.pack_into(buffer, 0, MAGIC, FORMAT, slots)
-
-
-def same_ring(a: int, b: int) -> bool:
-    """Tell whether two sequence numbers come from the same making of a ring."""
-    return a >> SEQ_BITS == b >> SEQ_BITS
-
-
-def missing_between(before: int, seq: int) -> int:
-    """Return how many samples are missing between two sequence numbers; 0 across incarnations, where nobody knows."""
-    return max(0, seq - before - 1) if same_ring(before, seq) else 0
+    device: str = ""
+    clock: int = 0
+    missing: tuple[tuple[str, int], ...] = ()
 
 
 class _Ring:
     """What both ends share: the view of the buffer."""
 
     def __init__(self, buffer: memoryview) -> None:
-        magic, version, slots = _FIXED.unpack_from(buffer, 0)
+        magic, version, slots = at.FIXED.unpack_from(buffer, 0)
         whole = slots >= 2 and not slots & (slots - 1) and len(buffer) >= FIRST_SLOT + slots * SLOT
-        if magic != MAGIC or version != FORMAT or not whole:
+        if magic != at.MAGIC or version != at.FORMAT or not whole:
             raise InternalError("not a ring of this format")
         self.slots: int = slots
         self._mask = slots - 1
         self._bytes = buffer.cast("B")
         self._words = buffer[:PAGE].cast("Q")
-        self._end = buffer_size(slots)
+        self._of_device = buffer[at.DEVICE_TABLE : at.MARKS].cast("Q")
+        self._end = at.buffer_size(slots)
 
     @property
     def fill(self) -> float:
@@ -131,64 +87,116 @@ class _Ring:
     @property
     def waiting(self) -> int:
         """Slots published and not yet released (rows and block headers)."""
-        return int(self._words[_HEAD] - self._words[_TAIL])
+        return int(self._words[at.HEAD] - self._words[at.TAIL])
+
+    @property
+    def published(self) -> int:
+        """Position behind the newest block."""
+        return int(self._words[at.HEAD])
 
     @property
     def seen(self) -> int:
         """Rows that were ever offered to this ring, dropped ones included."""
-        return self._words[_NEXT_SEQ] - self._words[_FIRST_SEQ]
+        return self._words[at.NEXT_SEQ] - self._words[at.FIRST_SEQ]
 
     @property
     def dropped(self) -> int:
         """Rows dropped because the ring was full, since it was made."""
-        return self._words[_DROPPED]
+        return sum(self._of_device[_DROPPED : 8 * self._words[at.N_DEVICES] + 8 : 8])
 
     @property
     def torn(self) -> int:
         """Blocks that never passed their check and were skipped."""
-        return self._words[_TORN]
+        return self._words[at.TORN]
+
+    def seen_of(self, device: int) -> int:
+        """Return the rows that were ever offered of a device (by index), dropped ones included."""
+        return self._of_device[8 * device + _SEEN]
+
+    def dropped_of(self, device: int) -> int:
+        """Return the rows of a device that were dropped."""
+        return self._of_device[8 * device + _DROPPED]
+
+    def device_name(self, index: int) -> str:
+        """Return the name of a device, "" for 0."""
+        start = at.DEVICE_TABLE + index * at.DEVICE.size
+        return bytes(self._bytes[start : start + 48]).rstrip(b"\0").decode(errors="replace")
+
+    def devices(self) -> list[str]:
+        """Return the names of all devices, by index; the first one is "", for rows that nobody named."""
+        return [self.device_name(index) for index in range(self._words[at.N_DEVICES] + 1)]
 
     def note(self, index: int) -> str:
         """Return the text of a note; "" for 0 and for what was never written."""
-        if not 0 < index <= min(self._words[_NOTES], MAX_NOTES):
+        if not 0 < index <= min(self._words[at.N_NOTES], MAX_NOTES):
             return ""
-        start = PAGE + (index - 1) * _NOTE
-        return bytes(self._bytes[start : start + _NOTE]).rstrip(b"\0").decode(errors="replace")
+        start = at.NOTE_TABLE + (index - 1) * at.NOTE
+        return bytes(self._bytes[start : start + at.NOTE]).rstrip(b"\0").decode(errors="replace")
 
     def plan_name(self, index: int) -> PlanName:
         """Return the plan registered under `index`."""
-        digest, *texts = _PLAN.unpack_from(self._bytes, _PLAN_TABLE + index * _PLAN.size)
+        digest, *texts = at.PLAN.unpack_from(self._bytes, at.PLAN_TABLE + index * at.PLAN.size)
         return PlanName(digest, *(text.rstrip(b"\0").decode(errors="replace") for text in texts))
 
 
 class RingWriter(_Ring):
-    """The port's end."""
+    """The port's end. gap: something may be missing before the next block, which then is marked AFTER_GAP."""
 
     def __init__(self, buffer: memoryview) -> None:
         super().__init__(buffer)
-        self._head = self._words[_HEAD]
-        self._tail = self._words[_TAIL]
-        self._seq = self._words[_NEXT_SEQ]
+        self._complete()
+        self._head = self._words[at.HEAD]
+        self._tail = self._words[at.TAIL]
+        self._seq = self._words[at.NEXT_SEQ]
         self._numbers, self._first = np.empty(0, np.uint64), 0
-        self._noted = {self.note(i): i for i in range(1, self._words[_NOTES] + 1)}
-        self._gap = self.seen > 0  # a writer that starts anew on a used ring: something may be missing before it
+        self._noted = {self.note(i): i for i in range(1, self._words[at.N_NOTES] + 1)}
+        self._named = {name: index for index, name in enumerate(self.devices())}
+        self.gap = self.seen > 0  # a writer that starts anew on a used ring: something may be missing before it
+
+    def _complete(self) -> None:
+        """Complete the counts that the writer before us left when it was killed. Doing it twice changes nothing."""
+        words, counts = self._words, self._of_device
+        seq, device, seen, dropped, again = at.DROP.unpack_from(self._bytes, at.DROP_AT)
+        if seq == again and seq > words[at.NEXT_SEQ]:
+            counts[8 * device + _DROPPED], counts[8 * device + _SEEN] = dropped, seen
+            words[at.NEXT_SEQ] = seq
+        newest = FIRST_SLOT + (words[at.NEWEST] & self._mask) * SLOT
+        pos, n, _, device, _, _ = _header(self._bytes, newest)
+        if not n or pos + n + 1 != words[at.HEAD]:  # nothing yet, or a block that was never published
+            return
+        first = FIRST_SLOT + (pos + 1 & self._mask) * SLOT
+        words[at.NEXT_SEQ] = max(words[at.NEXT_SEQ], _first_seq(self._bytes, first + 8)[0] + n)
+        counts[8 * device + _SEEN] += self.seen - sum(map(self.seen_of, range(words[at.N_DEVICES] + 1)))
+
+    def add_device(self, name: str) -> int:
+        """Register a device and return its index. Raises: InternalError when the table is full."""
+        known = self._named.get(name)
+        if known is not None:
+            return known
+        index = self._words[at.N_DEVICES] + 1
+        if index == at.DEVICES:
+            raise InternalError("the ring's table of devices is full", hint="stop both processes, remove the ring")
+        at.DEVICE.pack_into(self._bytes, at.DEVICE_TABLE + index * at.DEVICE.size, name.encode()[:48], 0, 0)
+        self._words[at.N_DEVICES] = index
+        self._named[name] = index
+        return index
 
     def add_plan(self, plan: PlanName) -> int:
         """Register a plan and return its index. A full table is reused once the reader has taken everything.
 
         Raises: InternalError when the table is full and blocks are still waiting.
         """
-        count = self._words[_PLANS]
+        count = self._words[at.N_PLANS]
         for index in range(count):
             if self.plan_name(index) == plan:
                 return index
-        if count == PLANS:
-            if self._words[_TAIL] != self._head:
+        if count == at.PLANS:
+            if self._words[at.TAIL] != self._head:
                 raise InternalError("the ring's plan table is full", hint="wait until the forwarder has caught up")
             count = 0
         texts = (plan.profile_id.encode()[:128], plan.firmware.encode()[:64], plan.serial.encode()[:32])
-        _PLAN.pack_into(self._bytes, _PLAN_TABLE + count * _PLAN.size, plan.digest, *texts)
-        self._words[_PLANS] = count + 1
+        at.PLAN.pack_into(self._bytes, at.PLAN_TABLE + count * at.PLAN.size, plan.digest, *texts)
+        self._words[at.N_PLANS] = count + 1
         return count
 
     def index(self, text: str) -> int:
@@ -196,38 +204,50 @@ class RingWriter(_Ring):
         known = self._noted.get(text)
         if known is not None:
             return known
-        count, note = self._words[_NOTES], cut(text)
+        count, note = self._words[at.N_NOTES], cut(text)
         known = self._noted.get(note.decode())  # a long text is known by what is kept of it, also after a new start
         if known is not None or count == MAX_NOTES:
             return known or 0
-        start = PAGE + count * _NOTE
-        self._bytes[start : start + _NOTE] = note.ljust(_NOTE, b"\0")
-        self._words[_NOTES] = count + 1
+        start = at.NOTE_TABLE + count * at.NOTE
+        self._bytes[start : start + at.NOTE] = note.ljust(at.NOTE, b"\0")
+        self._words[at.N_NOTES] = count + 1
         self._noted[note.decode()] = count + 1
         return count + 1
 
-    def publish(self, rows: Block, plan: int) -> bool:
+    def publish(self, rows: Block, plan: int, device: int = 0, clock: int = 0) -> bool:
         """Number the rows and publish them as one block; False when it did not fit and was dropped.
 
-        rows: (n,) SAMPLE of one device; `seq` is set here, in place.
+        rows: (n,) SAMPLE of one device; `seq` is set here, in place. clock: see RingBlock
         """
         n = len(rows)
         if not n:
             return True
         head, words = self._head, self._words
         self._number(rows, self._seq, n)
-        if self._gap:
+        if self.gap:
             rows["flags"][0] |= Flag.AFTER_GAP
-        if head + n + 1 - self._tail > self.slots:
-            self._tail = words[_TAIL]
-            if head + n + 1 - self._tail > self.slots:
-                return self._drop(n)
-        self._store(rows.tobytes(), head, n, plan)
-        self._gap = False
-        self._head = head = head + n + 1
+        after = head + n + 1
+        if after - self._tail > self.slots:
+            self._tail = words[at.TAIL]
+            if after - self._tail > self.slots:
+                return self._drop(n, device)
+        words[_NEWEST] = head
+        self._store(rows.tobytes(), head, n, plan, device, clock)
+        self.gap = False
+        self._head = words[_HEAD] = after
+        self._of_device[8 * device + _SEEN] += n
         words[_NEXT_SEQ] = self._seq
-        words[_HEAD] = head
         return True
+
+    def _drop(self, n: int, device: int) -> bool:
+        self.gap = True
+        seen, dropped = self.seen_of(device) + n, self.dropped_of(device) + n
+        at.DROP.pack_into(self._bytes, at.DROP_AT, self._seq, device, seen, dropped, self._seq)
+        self._words[at.DROPPED_BLOCKS] += 1
+        self._of_device[8 * device + _DROPPED] = dropped
+        self._of_device[8 * device + _SEEN] = seen
+        self._words[at.NEXT_SEQ] = self._seq
+        return False
 
     def _number(self, rows: Block, seq: int, n: int) -> None:
         """Write the sequence numbers: a slice of a prepared run of numbers is half the price of making one."""
@@ -238,8 +258,9 @@ class RingWriter(_Ring):
         rows["seq"] = self._numbers[start : start + n]
         self._seq = seq + n
 
-    def _store(self, rows: bytes, head: int, n: int, plan: int) -> None:
-        crc = _checksum(rows, (head + n * _N_SALT + plan * _PLAN_SALT) & 0xFFFFFFFF)
+    def _store(self, rows: bytes, head: int, n: int, plan: int, device: int, clock: int) -> None:
+        of = head + n * _N_SALT + plan * _PLAN_SALT + device * _DEVICE_SALT + clock * _CLOCK_SALT
+        crc = _checksum(rows, of & _32_BITS)
         start = FIRST_SLOT + (head & self._mask) * SLOT
         first, end = start + SLOT, self._end
         if first + len(rows) <= end:
@@ -248,69 +269,129 @@ class RingWriter(_Ring):
             cut = end - first
             self._bytes[first:end] = rows[:cut]
             self._bytes[FIRST_SLOT : FIRST_SLOT + len(rows) - cut] = rows[cut:]
-        _BLOCK.pack_into(self._bytes, start, head, n, plan, 0, crc)
-
-    def _drop(self, n: int) -> bool:
-        self._gap = True
-        self._words[_NEXT_SEQ] = self._seq
-        self._words[_DROPPED] += n
-        self._words[_DROPPED_BLOCKS] += 1
-        return False
+        at.BLOCK.pack_into(self._bytes, start, head, n, plan, device, crc, clock)
 
 
 class RingReader(_Ring):
-    """The forwarder's end: read as far as you like, release what is safe elsewhere."""
+    """The forwarder's end: read as far as you like, release what is safe elsewhere.
+
+    last: sequence number of the last row read, also by the reader before this one; 0 = none yet
+    """
 
     def __init__(self, buffer: memoryview) -> None:
         super().__init__(buffer)
-        self._cursor = self._words[_TAIL]
+        self._marks = buffer[at.MARKS : at.PLAN_TABLE].cast("Q")
         self._tries = 0
+        self._names = self.devices()
+        self.rewind()
 
-    def read(self, max_rows: int) -> list[RingBlock]:
-        """Return the next published blocks, until at least `max_rows` rows or no more; they stay in the ring."""
-        blocks: list[RingBlock] = []
-        head = self._words[_HEAD]
+    def read(self, max_rows: int) -> Iterator[RingBlock]:
+        """Yield the next published blocks, until at least `max_rows` rows or no more; they stay in the ring."""
+        head = self._words[at.HEAD]
         taken = 0
         while self._cursor < head and taken < max_rows:
             block = self._block(head)
             if block is None:
-                break
-            blocks.append(block)
+                return
             taken += len(block.rows)
-        return blocks
+            yield block
 
-    def release(self) -> None:
-        """Give back all that was read: it is durable elsewhere."""
-        self._words[_TAIL] = self._cursor
+    @property
+    def cursor(self) -> int:
+        """Position behind the last block read."""
+        return self._cursor
 
-    def rewind(self, position: int | None = None) -> None:
-        """Read again from `position` on, by default from the last release."""
-        self._cursor = self._words[_TAIL] if position is None else position
+    def release(self, position: int | None = None) -> None:
+        """Give back what lies before `position`, by default all that was read: it is durable elsewhere, and what was
+        missing is declared. Rows behind it that were read come again after a restart, holes before them do not."""
+        which = 1 - self._words[at.MARK]
+        if self._marked[which] is not self._declared:  # seldom: something was dropped
+            for index, n in enumerate(self._declared):
+                self._marks[which * at.MARK_WORDS + 2 + index] = n
+            self._marked[which] = self._declared
+        self._marks[which * at.MARK_WORDS] = self.last
+        self._words[at.MARK] = which
+        self._words[at.TAIL] = self._cursor if position is None else min(position, self._cursor)
+
+    def rewind(self) -> None:
+        """Read again from the last release on."""
+        mark = self._words[at.MARK] * at.MARK_WORDS
+        self._cursor = self._words[at.TAIL]
+        self.last = self._marks[mark]
+        self._declared = self._marks[mark + 2 : mark + at.MARK_WORDS].tolist()  # drops that have shown, by device
+        self._before = self._cursor, self.last, self._declared
+        self._marked: list[object] = [None, None]  # what stands in the two marks
+
+    def put_back(self) -> None:
+        """The last block read is to be read again."""
+        self._cursor, self.last, self._declared = self._before
+
+    def undeclared_of(self, device: int) -> int:
+        """Return the rows dropped of a device that have not shown as missing yet."""
+        return max(0, self.dropped_of(device) - self._declared[device])
+
+    def ahead(self) -> dict[str, int]:
+        """Return how many rows of each device are published and not yet read, from the headers of their blocks."""
+        rows: dict[str, int] = {}
+        cursor, head, names = self._cursor, self._words[at.HEAD], self.devices()
+        while cursor < head:
+            pos, n, _, device, *_ = at.BLOCK.unpack_from(self._bytes, FIRST_SLOT + (cursor & self._mask) * SLOT)
+            if pos != cursor or not 0 < n < self.slots or device >= len(names):
+                break
+            rows[names[device]] = rows.get(names[device], 0) + n
+            cursor += n + 1
+        return rows
 
     def _block(self, head: int) -> RingBlock | None:
         """Copy the block at the cursor and check the copy; None when it is not there yet."""
         cursor = self._cursor
         start = FIRST_SLOT + (cursor & self._mask) * SLOT
-        pos, n, plan, _, crc = _BLOCK.unpack_from(self._bytes, start)
+        pos, n, plan, device, crc, clock = _header(self._bytes, start)
         if pos == cursor and 0 < n < self.slots and cursor + n < head:
             first, size, end = start + SLOT, n * SLOT, self._end
             rows = bytes(self._bytes[first : first + size])
             if first + size > end:
                 rows = bytes(self._bytes[first:end]) + bytes(self._bytes[FIRST_SLOT : FIRST_SLOT + first + size - end])
-            if _checksum(rows, (pos + n * _N_SALT + plan * _PLAN_SALT) & 0xFFFFFFFF) == crc:
+            of = pos + n * _N_SALT + plan * _PLAN_SALT + device * _DEVICE_SALT + clock * _CLOCK_SALT
+            if _checksum(rows, of & _32_BITS) == crc:
+                self._before = cursor, self.last, self._declared
                 self._cursor = cursor + n + 1
                 self._tries = 0
-                return RingBlock(plan, np.frombuffer(rows, SAMPLE), cursor)
+                if device >= len(self._names):
+                    self._names = self.devices()
+                block, seq, last = np.frombuffer(rows, SAMPLE), _first_seq(rows, 8)[0], self.last
+                missing = () if seq == last + 1 else self._missing(seq, device)
+                if seq + n > last:
+                    self.last = seq + n - 1
+                return _made(RingBlock, (plan, block, cursor, self._names[device], clock, missing))
         self._tries += 1
         if self._tries > TORN_TRIES:
             self._skip(head)
         return None
+
+    def _missing(self, seq: int, device: int) -> tuple[tuple[str, int], ...]:
+        """Return what is missing before `seq`, by device as the drops say; what no drop explains (a damaged block that
+        was skipped) is said of the device whose block shows it."""
+        left = missing_between(self.last, seq) if self.last else seq - self._words[at.FIRST_SEQ]
+        found: dict[str, int] = {}
+        if left:
+            self._declared = self._declared.copy()  # the one before is kept for put_back
+        for index in range(self._words[at.N_DEVICES] + 1) if left else ():
+            n = min(left, self.undeclared_of(index))
+            if n:
+                self._declared[index] += n
+                found[self.device_name(index)] = n
+                left -= n
+        if left:
+            name = self.device_name(device)
+            found[name] = found.get(name, 0) + left
+        return tuple(found.items())
 
     def _skip(self, head: int) -> None:
         """A block never became whole (damaged memory): everything up to the head is given up and counted.
 
         The rows' own sequence numbers show the hole to whoever reads on.
         """
-        self._words[_TORN] += 1
+        self._words[at.TORN] += 1
         self._cursor = head
         self._tries = 0

@@ -52,11 +52,15 @@ class DescriptorLink(ABC):
         with self._in_use:
             try:
                 self._line = self._attach()
+                self._wake = os.eventfd(0)
             except LinkError:
                 self._detach()
                 raise
+            except OSError as error:  # no descriptor left for the eventfd
+                self._detach()
+                self._line = CLOSED
+                raise LinkError(f"cannot be opened: {error.strerror}", self._where) from error
             self._fault = None
-            self._wake = os.eventfd(0)
 
     def close(self) -> None:
         """Wake a blocked call, wait until it has left, let go of the line."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, TypeVar
 
 from gateway.core.message import Sink
@@ -14,13 +15,23 @@ from gateway.core.message import Sink
 S = TypeVar("S")
 
 
+class ReleasedBy(Enum):
+    """Whose word lets go of a message: what a promise of delivery can rest on. See gateway.grade."""
+
+    RECEIVER = "receiver"  # the receiving application's acknowledgement
+    BROKER = "broker"  # a broker has it; what the broker then loses, nobody here knows
+    NOBODY = "nobody"  # nothing receives: a folder, a lab
+
+
 @dataclass(frozen=True, slots=True)
 class SinkKind(Generic[S]):
     """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`) -> a sink, not yet started.
 
+    released_by: settings -> whose word releases; each kind must say it.
     Raises of create: ConfigError when the base topic or the settings do not fit.
     """
 
     name: str
     settings: type[S]
     create: Callable[[S, str], Sink]
+    released_by: Callable[[S], ReleasedBy]

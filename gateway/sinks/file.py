@@ -7,6 +7,7 @@ are readable for their owner only: they may hold what a device was told about it
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.settings import Settings, setting
-from gateway.sinks.base import SinkKind
+from gateway.sinks.base import ReleasedBy, SinkKind
 
 ROOM = 100  # messages at a time: each costs a sync, so a round of the forwarder stays short
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,198}")  # MSH-10 has at most 199 characters
@@ -38,6 +39,8 @@ class FileCounters:
 
 class FileSink:
     """Implements Sink on a folder."""
+
+    due = math.inf  # no thread of its own
 
     def __init__(self, directory: Path) -> None:
         self.counters = FileCounters()
@@ -115,4 +118,8 @@ def _create(settings: FileSettings, _base: str) -> FileSink:
     return FileSink(Path(settings.directory))
 
 
-SINK = SinkKind(name="file", settings=FileSettings, create=_create)
+def _released_by(_settings: FileSettings) -> ReleasedBy:
+    return ReleasedBy.NOBODY
+
+
+SINK = SinkKind(name="file", settings=FileSettings, create=_create, released_by=_released_by)

@@ -11,6 +11,9 @@ the window is full or the connection is gone, `room` is 0 and the spool is the m
                                    AE AR CR reject         data when there is any; what does not
                                    CE      keep            match changes nothing and is counted
 
+With `release = "puback"` PUBACK 0 accepts, and nothing else does: the promise then ends at the broker (see
+gateway.grade). HL7 ACKs that come anyway are counted; one that refuses is said, because nothing is kept of it here.
+
 Invariants
   - Accept and reject are only ever given for a message that was published and is not yet answered, and once.
   - A message holds its place in the window until it is answered for good, also when it is kept and over reconnects:
@@ -38,7 +41,7 @@ from paho.mqtt.properties import Properties
 from gateway.core.ack import AckError, parse_ack
 from gateway.core.errors import ConfigError
 from gateway.core.message import Message, Outcome, Verdict
-from gateway.sinks.base import SinkKind
+from gateway.sinks.base import ReleasedBy, SinkKind
 from gateway.sinks.mqtt_connection import Closed, Connection, Event, Incoming, Puback, Ready, properties
 from gateway.sinks.mqtt_settings import MqttSettings, Topics, topics_of
 
@@ -72,6 +75,7 @@ class MqttCounters:
     acks_foreign: int = 0  # for a message that is not under way: answered already, or never sent
     acks_mismatch: int = 0  # MSA-2 and correlation data name two messages
     acks_malformed: int = 0
+    acks_dropped: int = 0  # not looked at: too long, or one of a flood
     connects: int = 0
     sessions_lost: int = 0  # reconnected, and the broker had forgotten the session
 
@@ -89,13 +93,14 @@ class MqttSink:
         self._open: set[str] = set()  # sent, in this session or before, and not answered for good
         self._no_puback: dict[int, str] = {}  # packet id -> control id
         self._outcomes: dict[str, Outcome] = {}
+        self._puback_releases = released_by(settings) is ReleasedBy.BROKER
         self._alarm = ""
         self._quiet_until: dict[str, float] = {}
 
     @property
-    def acks_dropped(self) -> int:
-        """Acknowledgements not looked at: too long, or one of a flood."""
-        return self._connection.acks_dropped
+    def due(self) -> float:
+        """When the connection's thread shows a sign of life again."""
+        return self._connection.due
 
     def start(self) -> None:
         """Begin to connect; return at once."""
@@ -127,7 +132,7 @@ class MqttSink:
             return
         extra = self._extra(message)
         if _packet_bytes(message, extra) > ready.max_packet:
-            self._open.add(message.control_id)  # it holds its place in the window like any other kept message
+            self._begin(message.control_id)  # it holds its place in the window like any other kept message
             self.counters.too_large += 1
             self._keep(message.control_id, f"a message does not fit the {ready.max_packet} bytes that the broker takes")
             return
@@ -139,7 +144,7 @@ class MqttSink:
 
     def forget(self, control_id: str) -> None:
         """Make room: this message was given up. What still comes of it is foreign."""
-        self._open.discard(control_id)
+        self._close(control_id)
         self._outcomes.pop(control_id, None)
 
     def outcomes(self) -> list[Outcome]:
@@ -170,18 +175,21 @@ class MqttSink:
         return control_id in self._no_puback.values() or (answer is not None and answer.verdict is not Verdict.KEEP)
 
     def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
+        known = message.control_id in self._open
+        self._begin(message.control_id)  # first: the answer can be here before publish returns
         info = client.publish(message.topic, message.payload, qos=self._qos(message.topic), properties=extra)
         if info.rc != MQTT_ERR_SUCCESS:  # the connection has just gone
             self.counters.not_sent += 1
+            if not known:
+                self._close(message.control_id)
             return
-        self._open.add(message.control_id)
         if self._qos(message.topic):
             self._no_puback[info.mid] = message.control_id
         self.counters.published += 1
 
     def _qos(self, topic: str) -> int:
-        """Waves may go without PUBACK: each is soon followed by the next, and the HL7 answer counts anyway."""
-        return self._settings.wave_qos if topic.endswith(WAVE) else 1
+        """Waves may go without PUBACK where it releases nothing: each is soon followed by the next."""
+        return self._settings.wave_qos if topic.endswith(WAVE) and not self._puback_releases else 1
 
     def _extra(self, message: Message) -> Properties | None:
         if self._settings.protocol != "mqtt5":
@@ -210,6 +218,10 @@ class MqttSink:
         events = self._connection.events
         for _ in range(events.qsize()):  # what comes meanwhile waits for the next call
             self._take(events.get())
+        dropped = self._connection.acks_dropped
+        if dropped != self.counters.acks_dropped:
+            self.counters.acks_dropped = dropped
+            self._say("dropped", f"{dropped} acknowledgements not looked at so far: too long, or a flood of them")
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Puback):
@@ -244,6 +256,9 @@ class MqttSink:
         else:
             self.counters.puback += 1
             self._alarm = ""
+            if self._puback_releases and control_id in self._open:
+                self._close(control_id)
+                self._outcomes[control_id] = Outcome(control_id, Verdict.ACCEPT)
 
     def _keep(self, control_id: str, why: str) -> None:
         self._alarm = why
@@ -261,28 +276,49 @@ class MqttSink:
         if incoming.correlation is not None and incoming.correlation != ack.control_id.encode():
             self.counters.acks_mismatch += 1
             self._say("mismatch", "an acknowledgement names two messages; ignored")
+        elif self._puback_releases:
+            self._count(ack)
+            if ack.verdict is not Verdict.ACCEPT:
+                self._say("refused", "the receiver refuses a message that a PUBACK has released: it is not kept")
         elif ack.control_id not in self._open:
             self.counters.acks_foreign += 1
             self._say("foreign", "an acknowledgement for a message that is not under way; ignored")
         else:
             self._settle(ack)
 
+    def _begin(self, control_id: str) -> None:
+        """It takes a place in the window, and its answer is heard also in a flood of others."""
+        self._open.add(control_id)
+        self._connection.under_way |= {control_id.encode()}
+
+    def _close(self, control_id: str) -> None:
+        self._open.discard(control_id)
+        self._connection.under_way -= {control_id.encode()}
+
     def _settle(self, ack: Outcome) -> None:
         self._outcomes[ack.control_id] = ack
-        if ack.verdict is Verdict.KEEP:
-            self.counters.acks_keep += 1
-            return
-        self._open.discard(ack.control_id)
+        self._count(ack)
+        if ack.verdict is not Verdict.KEEP:
+            self._close(ack.control_id)
+
+    def _count(self, ack: Outcome) -> None:
         if ack.verdict is Verdict.ACCEPT:
             self.counters.acks_accept += 1
-        else:
+        elif ack.verdict is Verdict.REJECT:
             self.counters.acks_reject += 1
+        else:
+            self.counters.acks_keep += 1
 
     def _say(self, kind: str, what: str) -> None:
         now = time.monotonic()
         if now >= self._quiet_until.get(kind, now):
             self._quiet_until[kind] = now + QUIET_S
             log.warning("%s", what)
+
+
+def released_by(settings: MqttSettings) -> ReleasedBy:
+    """Tell whose word lets go of a message."""
+    return ReleasedBy.BROKER if settings.release == "puback" else ReleasedBy.RECEIVER
 
 
 def _packet_bytes(message: Message, extra: Properties | None) -> int:
@@ -299,4 +335,4 @@ def _create(settings: MqttSettings, base: str) -> MqttSink:
     return MqttSink(settings, topics, Connection(settings, topics))
 
 
-SINK = SinkKind(name="mqtt", settings=MqttSettings, create=_create)
+SINK = SinkKind(name="mqtt", settings=MqttSettings, create=_create, released_by=released_by)

@@ -13,12 +13,15 @@ Invariants
     status has been published and answered, so all of the broker's Receive Maximum is free for messages.
   - Events of one connection lie on the queue between its Ready and its Closed, in the order of the wire;
     acknowledgements that the broker had kept come before Ready.
-  - The queue is bounded: a flood of acknowledgements is cut at MAX_EVENTS and counted.
+  - The queue is bounded: a flood of acknowledgements is cut at MAX_EVENTS and counted. Of those that name no message
+    under way FLOOD_EVENTS are taken in a second, enough to say what is wrong with them: a flood of them neither fills
+    the queue nor costs the owner its time.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
 import socket
 import threading
@@ -38,11 +41,19 @@ from gateway.sinks.mqtt_settings import MqttSettings, Topics
 log = logging.getLogger("mdi.mqtt")
 
 MAX_EVENTS = 1024
+FLOOD_EVENTS = 64  # three windows of answers; the owner reads as many in about a millisecond
+FLOOD_S = 1.0
+RECEIVE_BUFFER = (
+    65536  # bytes; some hundred acknowledgements: in a flood an answer waits behind these, not behind megabytes
+)
 MAX_ACK_BYTES = 16_384  # an ACK of ours is below 500 bytes; ERR segments of others add some hundred each
 CONNECT_TIMEOUT_S = 3.0  # one repetition of a lost SYN takes 1 s (RFC 6298), TLS needs some round trips
 HANDSHAKE_S = 10.0  # from TCP connection to Ready
 TICK_S = 0.2  # how soon a stop is seen
 GOODBYE_S = 1.5
+SHORT_S = 10.0  # three connections in a row that were cut before: two clients of one id throw each other out like that
+ROUND_S = 10.0  # within this the thread shows itself again once connected: a round of paho's loop is TICK_S
+CONNECT_S = 60.0  # a name server can take 30 s (resolv.conf(5)), then TCP and TLS for each address of the broker
 STABLE_S = 30.0  # a connection that lived this long was a good one: the pauses start small again
 UNLIMITED = 2**32
 
@@ -88,9 +99,12 @@ class Connection:
     def __init__(self, settings: MqttSettings, topics: Topics) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.acks_dropped = 0
+        self.under_way: frozenset[bytes] = frozenset()  # control ids; written by the owner of the sink
         self.state = "not started"
+        self.due = math.inf  # monotonic time of the next sign of life
         self._settings = settings
         self._topics = topics
+        self._client_id = settings.client_id or topics.gateway
         self._where = f"{settings.host}:{settings.port}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)  # a name server can block for long
@@ -99,6 +113,8 @@ class Connection:
         self._granted: Ready | None = None  # what CONNACK said, until all is ready
         self._status_mid = 0  # packet id of "online", 0 when it is answered
         self._said = ""
+        self._others, self._others_since = 0, 0.0  # acknowledgements of nothing under way, in this second
+        self._short = 0  # connections in a row that were cut soon after they were ready
 
     def start(self) -> None:
         """Begin to connect; return at once."""
@@ -119,20 +135,28 @@ class Connection:
             self._reason, self._ready_at, self._granted, self._status_mid = "", None, None, 0
             try:
                 self._live()
+            except OSError as fault:  # paho's own: no descriptor left for what wakes its loop
+                self._reason = fault.strerror or str(fault)
             except Exception as fault:  # the supervisor of this thread: without it a bug would be a silent gap
                 log.exception("MQTT connection to %s failed", self._where)
                 self._reason = repr(fault)
             self.events.put(Closed())
-            if self._ready_at is not None and time.monotonic() - self._ready_at > STABLE_S:
+            lived = time.monotonic() - self._ready_at if self._ready_at is not None else 0.0
+            if lived > STABLE_S:
                 pause = self._settings.reconnect_s
+            self._short = self._short + 1 if 0 < lived < SHORT_S else 0
+            if self._short >= 3:
+                self._reason += f"; does another client use the id {self._client_id}?"
             if not self._stop.is_set():
                 self._pause(random.uniform(pause / 2, pause))  # a ward full of gateways must not return in step
             pause = min(2 * pause, self._settings.reconnect_max_s)
         self.state = "stopped"
+        self.due = math.inf
 
     def _pause(self, seconds: float) -> None:
         self.state = f"waiting {seconds:.0f} s to reconnect to {self._where}: {self._reason}"
         self._log(logging.WARNING, f"no connection to {self._where}: {self._reason}")
+        self.due = time.monotonic() + seconds + ROUND_S
         self._stop.wait(seconds)
 
     def _log(self, level: int, what: str) -> None:
@@ -144,6 +168,7 @@ class Connection:
     def _live(self) -> None:
         """Connect and stay until the connection ends; `_reason` then says why."""
         client, settings = self._client(), self._settings
+        self.due = time.monotonic() + CONNECT_S
         try:
             self._connect(client)
         except OSError as fault:  # also ssl.SSLError and socket.gaierror
@@ -151,6 +176,7 @@ class Connection:
             return
         began = time.monotonic()
         while client.loop(TICK_S) == MQTT_ERR_SUCCESS:
+            self.due = time.monotonic() + ROUND_S
             if self._stop.is_set():
                 self._goodbye(client)
                 return
@@ -179,7 +205,7 @@ class Connection:
         settings, mqtt5 = self._settings, self._settings.protocol == "mqtt5"
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=settings.client_id or self._topics.gateway,
+            client_id=self._client_id,
             clean_session=None if mqtt5 else False,
             protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
@@ -251,10 +277,20 @@ class Connection:
         self.events.put(self._granted)
 
     def _on_message(self, _client: Client, _: Any, message: MQTTMessage) -> None:
-        if len(message.payload) > MAX_ACK_BYTES or self.events.qsize() >= MAX_EVENTS:
+        if len(message.payload) > MAX_ACK_BYTES or self.events.qsize() >= MAX_EVENTS or self._floods(message.payload):
             self.acks_dropped += 1
             return
         self.events.put(Incoming(bytes(message.payload), getattr(message.properties, "CorrelationData", None)))
+
+    def _floods(self, payload: bytes | bytearray) -> bool:
+        """Tell whether this is one too many of those that name no message under way."""
+        if any(control_id in payload for control_id in self.under_way):
+            return False
+        now = time.monotonic()
+        if now - self._others_since > FLOOD_S:
+            self._others_since, self._others = now, 0
+        self._others += 1
+        return self._others > FLOOD_EVENTS
 
     def _on_disconnect(self, _client: Client, _: Any, flags: DisconnectFlags, reason: ReasonCode, _props: Any) -> None:
         if not self._reason:
@@ -273,6 +309,7 @@ def properties(kind: int, **values: Any) -> Properties:
 def _without_delay(_client: Client, _: Any, connection: Any) -> None:
     """Send small packets at once: the other side waits for each (otherwise up to 40 ms, delayed ACK of TCP)."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def _leave_writing_to_the_loop(_client: Client, _: Any, _connection: Any) -> None:

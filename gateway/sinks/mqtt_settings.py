@@ -46,11 +46,24 @@ class MqttSettings(Settings):
     )
     window: int = field(
         default=20,
-        metadata=setting("Messages under way without an answer of the receiver.", "messages", low=1, high=1000),
+        metadata=setting(
+            "Messages under way without an answer; at least 2, or one that is never answered would hold the line.",
+            "messages",
+            low=2,
+            high=1000,
+        ),
+    )
+    release: str = field(
+        default="ack",
+        metadata=setting(
+            "What lets go of a message: ack, the receiver's HL7 acknowledgement; or puback, the broker's word: "
+            "then what the broker loses is lost, and nobody here can know it.",
+            choices=("ack", "puback"),
+        ),
     )
     keepalive_s: int = field(
-        default=30,
-        metadata=setting("A silent connection is given up after about 1.5 times this.", "s", low=1, high=600),
+        default=10,
+        metadata=setting("A silent connection is given up after at most twice this.", "s", low=1, high=600),
     )
     session_expiry_s: int = field(
         default=86400,
@@ -74,7 +87,11 @@ class MqttSettings(Settings):
         default=30.0, metadata=setting("Longest pause before reconnecting.", "s", low=0.01, high=600)
     )
     wave_qos: int = field(
-        default=0, metadata=setting("MQTT quality of service of waveforms; all else goes with 1.", choices=(0, 1))
+        default=0,
+        metadata=setting(
+            "MQTT quality of service of waveforms; all else goes with 1, and with release = puback all does.",
+            choices=(0, 1),
+        ),
     )
     wave_expiry_s: float = field(
         default=30.0,
@@ -96,6 +113,9 @@ class MqttSettings(Settings):
         super().__post_init__()
         if bool(self.cert) != bool(self.key) or (self.cert and not self.ca):
             raise ConfigError(f"cert = {self.cert!r}: ca, cert and key belong together", hint="all three, or ca alone")
+        if self.release == "puback" and self.protocol != "mqtt5":
+            hint = 'a PUBACK of MQTT 3.1.1 cannot say that a message was refused; write protocol = "mqtt5"'
+            raise ConfigError(f"release = {self.release!r} with {self.protocol}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

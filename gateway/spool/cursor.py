@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,11 @@ class SeqSet:
         self._first[begin:end] = [first]
         self._last[begin:end] = [last]
 
+    def update(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Add ranges, inclusive."""
+        for pair in ranges:
+            self.add(*pair)
+
     def __contains__(self, seq: int) -> bool:
         at = bisect_right(self._first, seq) - 1
         return at >= 0 and seq <= self._last[at]
@@ -105,6 +110,8 @@ class CursorFile:
         self._name = path.name
         there = path.name in disk.names(path.parent)
         self._fd = disk.open(path) if there else disk.create(path, 2 * SLOT_BYTES, b"")
+        with disk.typed(f"reserve {self._name}"):  # a power cut while it was made can leave it short: a later save
+            disk.files.allocate(self._fd, 2 * SLOT_BYTES)  # would need space, and a full disk keep us from starting
         disk.sync(self._fd, self._name)  # what is read from here on is acted upon
         slots = [decode_slot(disk.read(self._fd, SLOT_BYTES, n * SLOT_BYTES)) for n in (0, 1)]
         self._watermarks = [slot[1].done.watermark if slot else 0 for slot in slots]

@@ -232,18 +232,21 @@ def message_payload(message: Message, extent: Extent, flags: int = 0) -> bytes:
 
 
 class Stored(NamedTuple):
-    """A message as read back: the message, what it holds, the UTC ns of its append, and what its record says of it."""
+    """A message as read back: the message, what it holds, its append (UTC and monotonic ns, epoch of the run), and what
+    its record says of it."""
 
     message: Message
     extent: Extent
     t_utc_ns: int
+    t_mono_ns: int
+    epoch: int
     flags: RecordFlag = RecordFlag(0)
     clock_quality: int = 0
 
 
 def decode_message(record: bytes, gateway: str) -> Stored:
     """Return the message of a record that `record_size` has found valid."""
-    _, flags, quality, _, epoch, seq, _, t_utc_ns = _CHECKED.unpack_from(record, _LEAD.size)
+    _, flags, quality, _, epoch, seq, t_mono_ns, t_utc_ns = _CHECKED.unpack_from(record, _LEAD.size)
     told, extent, topic_at, topic_end = message_parts(record, 0, flags)
     size = _LEAD.unpack_from(record)[0]
     body = record[topic_end:size]
@@ -251,7 +254,7 @@ def decode_message(record: bytes, gateway: str) -> Stored:
         body = decompress(body)
     topic = record[topic_at:topic_end].decode(errors="replace")
     message = Message(seq, told or control_id(gateway, epoch, seq), topic, body)
-    return Stored(message, extent, t_utc_ns, RecordFlag(flags), quality)
+    return Stored(message, extent, t_utc_ns, t_mono_ns, epoch, RecordFlag(flags), quality)
 
 
 class RecordExtent(NamedTuple):

@@ -246,10 +246,21 @@ class Spool:
         self.tick()
         return True
 
-    def expire(self, seq: int, before_utc_ns: int) -> bool:
-        """Declare a message lost, with its samples, when it was appended before a time; tell whether it was."""
+    def expire(self, seq: int, age_ns: int) -> bool:
+        """Declare a message lost, with its samples, when it was appended longer ago than that; tell whether it was.
+
+        What this run has appended is timed by the monotonic clock, so setting the wall clock neither gives up all of it
+        nor keeps it for ever. What an earlier run has left is as old as the wall clock says, or as this run at least.
+        """
         stored = self._store.stored(seq) if 0 < seq <= self._store.durable and seq not in self._store.done else None
-        if stored is None or stored.t_utc_ns >= before_utc_ns:
+        if stored is None:
+            return False
+        mono_ns, utc_ns = self._store.clock()
+        if stored.epoch == self._store.epoch:
+            old_ns = mono_ns - stored.t_mono_ns
+        else:
+            old_ns = max(utc_ns - stored.t_utc_ns, mono_ns - self._store.began_ns)
+        if old_ns <= age_ns:
             return False
         self._store.losses.declare_message(stored, "expired")
         return True

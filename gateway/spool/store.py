@@ -49,6 +49,7 @@ class Store:
     report: what the open found; done: seqs that need no further care; newest: last extent of each device
     epoch; next_seq: of the next message; durable: last synced seq
     resent: seq by control id of the rejected messages that wait again
+    began_ns, saved_ns: monotonic ns of the open, and of the last cursor
     """
 
     def __init__(self, disk: Disk, path: Path, gateway: str, sizes: tuple[int, int], clock: Clock) -> None:
@@ -73,6 +74,7 @@ class Store:
         self.done = found.done
         self.resent = found.resent
         self.losses = Losses(self, found.missing)
+        self.began_ns = clock()[0]
         self.epoch = found.epoch + 1 if found.epoch else self._first_epoch()
         self.next_seq = found.top + 1
         self.durable = found.top

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway import registry, service
+from gateway.acquire import Acquire
 from gateway.config import read_config
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene
@@ -78,7 +79,7 @@ class Ward:
         self.noise("wrong-baud", 2_000)
         self.noise("babbling", 500_000)
         self.line("silent")
-        self.forward, self.acquire = service.Forward(self.config), service.Acquire(self.config)
+        self.forward, self.acquire = service.Forward(self.config, threading.Event()), Acquire(self.config)
         self.forward.start()
         self.acquire.start()
 
@@ -173,19 +174,3 @@ def test_each_trouble_has_its_line_and_its_counter_and_the_others_go_on(
     assert not good.counters.frames_bad
     wait_until(lambda: ward.forward.forwarder.counters.accepted > 3, timeout_s=10)
     assert ward.forward.forwarder.counters.rows_lost == 0
-
-
-def test_a_clock_step_is_an_event_and_a_count(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    wall, mono = [1_000_000_000_000], [0]
-    monkeypatch.setattr(service.time, "time_ns", lambda: wall[0])
-    monkeypatch.setattr(service.time, "monotonic_ns", lambda: mono[0])
-    watch = service.ClockWatch()
-    for step_s in (1, 1.2, 3600, -7200, 1):  # the second is drift, the third and fourth are steps
-        wall[0] += round(step_s * 1e9)
-        mono[0] += 1_000_000_000
-        with caplog.at_level(logging.WARNING):
-            watch.look()
-    assert watch.steps == 2
-    assert ["+3599.000 s" in r.getMessage() or "-7201.000 s" in r.getMessage() for r in caplog.records] == [True, True]

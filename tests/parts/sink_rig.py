@@ -51,6 +51,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.acks_dropped = 0
+        self.under_way: frozenset[bytes] = frozenset()
         self.state = "connected to broker:1883"
 
     def start(self) -> None: ...
@@ -61,9 +62,9 @@ class FakeConnection:
 class Rig:
     """A sink with its connection in the test's hand."""
 
-    def __init__(self, window: int = WINDOW, protocol: str = "mqtt5") -> None:
+    def __init__(self, window: int = WINDOW, protocol: str = "mqtt5", release: str = "ack") -> None:
         self.connection = FakeConnection()
-        settings_ = MqttSettings(host="broker", window=window, protocol=protocol)
+        settings_ = MqttSettings(host="broker", window=window, protocol=protocol, release=release)
         self.sink = MqttSink(settings_, topics_of(BASE), self.connection)  # type: ignore[arg-type]
         self.client = FakeClient()
 

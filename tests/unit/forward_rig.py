@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.errors import InternalError, ProfileError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE, Block
-from gateway.forward import Forwarder, ForwardLimits, ForwardPlan, RingSource
-from gateway.lane import Lane, Stream
+from gateway.delivery import ForwardLimits
+from gateway.forward import Forwarder, ForwardPlan, RingSource
+from gateway.lane import Stream
 from gateway.route import Router
 from gateway.spool import Spool
+from gateway.spool.files import Files
 
 PLAN = PlanName(b"p" * 32, "vendor/model", "1")
 OTHER = PlanName(b"o" * 32, "vendor/model", "2")
@@ -29,6 +35,7 @@ class FakeSink:
     counters: None = None
     expires: float = 0.0
     answer: Verdict | None = Verdict.ACCEPT
+    decide: Callable[[Message], Verdict | None] | None = None  # instead of `answer`, for each message
     window: int = 5
     number: int = 1
     sent: list[Message] = field(default_factory=list)
@@ -49,8 +56,9 @@ class FakeSink:
     def send(self, message: Message) -> None:
         self.sent.append(message)
         self.under_way.add(message.control_id)
-        if self.answer is not None:
-            self.say(message.control_id, self.answer)
+        answer = self.decide(message) if self.decide else self.answer
+        if answer is not None:
+            self.say(message.control_id, answer)
 
     def say(self, control_id: str, verdict: Verdict) -> None:
         self.said.append(Outcome(control_id, verdict, "" if verdict is Verdict.ACCEPT else "because"))
@@ -74,7 +82,7 @@ class FakeEncoder:
     def __init__(self, plan: str) -> None:
         self.plan = plan
 
-    def encode(self, block: Block, control_id: str, now_ns: int) -> bytes:
+    def encode(self, block: Block, control_id: str, now_ns: int, clock: ClockState = NOTHING_SAID) -> bytes:
         if (block["value"] == 666).any():
             raise InternalError("666 cannot be said")
         lines = [[self.plan, *row] for row in zip(block["seq"].tolist(), block["value"].tolist(), strict=True)]
@@ -93,12 +101,22 @@ class FakePlanWithDigest:
 
 
 class Rig:
-    """Ring, spool, sink and forwarder of one or two devices."""
+    """Ring, spool, sink and forwarder of one or two devices. sink: instead of the fake one; files: a disk in memory."""
 
-    def __init__(self, path: Path, slots: int = 256, devices: int = 1, rows_per_message: int = 10) -> None:
+    def __init__(
+        self,
+        path: Path,
+        slots: int = 256,
+        devices: int = 1,
+        rows_per_message: int = 10,
+        sink: Any = None,
+        files: Files | None = None,
+    ) -> None:
         self.path = path
-        self.sink = FakeSink()
+        self.files = files
+        self.sink = sink or FakeSink()
         self.now = 1000.0
+        self.set_ns = 0  # the wall clock was set by so much
         self.buffers = [memoryview(bytearray(buffer_size(slots))) for _ in range(devices)]
         for i, buffer in enumerate(self.buffers):
             format_buffer(buffer, slots, incarnation=i + 1)
@@ -114,17 +132,18 @@ class Rig:
             gateway="gw",
             segment_bytes=1 << 16,
             limit_bytes=1 << 20,
+            files=self.files,
             clock=lambda: (int(self.now * 1e9), 0),
         )
         rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = {i: Lane(f"device{i}") for i in range(len(self.buffers))}
+        lanes = [f"device{i}" for i in range(len(self.buffers))]
         make = ForwardPlan(
             self.compile,  # type: ignore[arg-type]
             self.streams,
         )
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, self.limits)
 
-    def streams(self, _source: int, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
+    def streams(self, _device: str, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
         encoder = FakeEncoder(plan.digest[:1].decode())
         return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
 
@@ -133,14 +152,15 @@ class Rig:
             raise ProfileError("firmware refused")
         return FakePlanWithDigest((FakeMetric(),), name.digest if name.firmware != "changed" else b"?" * 32)
 
-    def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1) -> bool:
+    def publish(self, *values: float, device: int = 0, plan: PlanName = PLAN, t: int = 1, clock: int = 0) -> bool:
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["source"], block["t_ns"] = values, device, t
-        return self.writers[device].publish(block, self.writers[device].add_plan(plan))
+        writer = self.writers[device]
+        return writer.publish(block, writer.add_plan(plan), writer.add_device(f"device{device}"), clock)
 
     def step(self, seconds: float = 0.1) -> None:
         self.now += seconds
-        self.forwarder.step(self.now, int(self.now * 1e9))
+        self.forwarder.step(self.now, int(self.now * 1e9) + self.set_ns)
 
     def steps(self, n: int = 5) -> None:
         for _ in range(n):

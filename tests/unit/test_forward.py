@@ -10,7 +10,8 @@ import pytest
 
 from gateway.core.errors import InternalError
 from gateway.core.message import Message, Outcome, Verdict
-from gateway.core.ring import PlanName, RingWriter, format_buffer
+from gateway.core.ring import RingWriter
+from gateway.core.ring_layout import PlanName, format_buffer
 from gateway.core.sample import Block, Flag
 from gateway.spool import Extent, SpoolFull
 from tests.unit.forward_rig import OTHER, FakeEncoder, Rig
@@ -151,6 +152,7 @@ def test_a_ring_made_anew_is_read_from_its_start_and_marked(rig: Rig, monkeypatc
     rig.publish(1, 2, 3)
     rig.steps(3)
     rig.spool.close()
+    rig.buffers[0][:] = bytes(len(rig.buffers[0]))
     format_buffer(rig.buffers[0], 256, incarnation=99)
     rig.writers = [RingWriter(rig.buffers[0])]
     rig.start()

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.message import Verdict
 from gateway.core.plan import Plan
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import SAMPLE, Flag
 from gateway.lane import Stream
 from gateway.route import Router
@@ -19,6 +19,7 @@ from gateway.spool import SpoolFull
 from tests.unit.forward_rig import PLAN, FakeEncoder, FakeMetric, FakePlanWithDigest, Rig
 
 EXPIRY_S = 20.0
+YEAR_S = 365 * 86400
 
 
 class WaveRig(Rig):
@@ -26,7 +27,7 @@ class WaveRig(Rig):
 
     def start(self) -> None:
         super().start()
-        self.spool._store.clock = lambda: (int(self.now * 1e9), int(self.now * 1e9))
+        self.spool._store.clock = lambda: (int(self.now * 1e9), int(self.now * 1e9) + self.set_ns)
 
     def streams(self, _source: int, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
         encoder = FakeEncoder(plan.digest[:1].decode())
@@ -43,7 +44,7 @@ class WaveRig(Rig):
         block = np.zeros(len(values), SAMPLE)
         block["value"], block["metric"], block["flags"] = values, 1, Flag.WAVEFORM
         block["t_ns"] = int(self.now * 1e9)
-        assert self.writers[0].publish(block, self.writers[0].add_plan(PLAN))
+        assert self.writers[0].publish(block, self.writers[0].add_plan(PLAN), self.writers[0].add_device("device0"))
 
 
 @pytest.fixture
@@ -156,3 +157,31 @@ def test_what_was_given_up_stays_given_up_after_a_restart(rig: WaveRig) -> None:
     rig.steps(3)
     assert [m.topic for m in rig.sink.sent] == ["values"]
     assert len(losses(rig)) == 1
+
+
+@pytest.mark.parametrize("step_s", [YEAR_S, -YEAR_S, 3600, -3600])
+def test_setting_the_clock_neither_gives_up_all_waves_nor_keeps_them_for_a_year(rig: WaveRig, step_s: int) -> None:
+    rig.sink.window = 0
+    spooled(rig, 1)
+    rig.set_ns += step_s * 10**9
+    rig.sink.window = 5
+    rig.step(1)
+    assert sorted(m.topic for m in rig.sink.sent) == ["topic", "values"]  # young all the same
+    rig.step(31)
+    assert losses(rig) == [("expired", "device0", 2)]  # and old when it is
+
+
+@pytest.mark.parametrize(("step_s", "expired_at_once"), [(YEAR_S, True), (-YEAR_S, False)])
+def test_waves_of_an_earlier_run_expire_also_when_the_clock_was_set_back_meanwhile(
+    rig: WaveRig, step_s: int, expired_at_once: bool
+) -> None:
+    rig.sink.window = 0
+    spooled(rig, 1)
+    rig.spool.close()
+    rig.set_ns += step_s * 10**9
+    rig.start()
+    rig.sink.window = 5
+    rig.step(1)
+    assert (losses(rig) != []) == expired_at_once
+    rig.step(31)
+    assert losses(rig) == [("expired", "device0", 2)]

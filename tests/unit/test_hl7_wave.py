@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.errors import InternalError
 from gateway.core.hl7_check import check
 from gateway.core.hl7_wave import WaveEncoder, samples_text
@@ -58,9 +59,9 @@ def block(
     return rows
 
 
-def encoded(rows: Block, notes: NoteList, processing_id: str = "P") -> bytes:
+def encoded(rows: Block, notes: NoteList, processing_id: str = "P", clock: ClockState = NOTHING_SAID) -> bytes:
     sender = replace(SENDER, processing_id=processing_id)
-    return WaveEncoder(PLAN, sender, DEVICE, COPENHAGEN, notes.text).encode(rows, CONTROL_ID, NOW_NS)
+    return WaveEncoder(PLAN, sender, DEVICE, COPENHAGEN, notes.text).encode(rows, CONTROL_ID, NOW_NS, clock)
 
 
 def test_a_message_a_person_can_read() -> None:

@@ -41,7 +41,7 @@ def intake(control_id: str = "gw-1.1.1", *args: object, **more: object) -> Intak
 
 def counts(database: Path) -> dict[str, int]:
     """Without what these messages never hold."""
-    return {what: number for what, number in count(database).items() if what not in ("waves", "alerts")}
+    return {what: number for what, number in count(database).items() if what not in ("waves", "alerts", "clock_steps")}
 
 
 def rows(database: Path, sql: str) -> list[tuple[object, ...]]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.alert import Phase, pack, pack_count
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import SAMPLE, Block, Flag
 from gateway.lane import END_OF_TIME, Lane, Stream
 from gateway.route import Router
@@ -80,13 +80,13 @@ def test_every_sample_of_three_streams_is_sent_waits_is_thinned_or_is_not_routed
         if step is None:
             made.use(NAMES[n % 2], ThreeKinds(), streams(interval, waves, watchdog_s))  # type: ignore[arg-type]
         elif isinstance(step, float):
-            made.due(round(step * S))
+            made.due(round(step * S), round(step * S))
         else:
             metrics, t, flags, value = step  # type: ignore[misc]
             given_ += len(metrics)
             made.take(rows(*metrics, t=t, flags=flags, value=value))
-        out += sum(len(block) for _, block in made.pending)
-        for stream, block in made.pending:
+        out += sum(len(block) for _, block, _ in made.pending)
+        for stream, block, _ in made.pending:
             assert {KINDS[metric] for metric in block["metric"]} <= stream.kinds
         made.pending.clear()
         counters = made.counters
@@ -99,8 +99,8 @@ def test_every_sample_of_three_streams_is_sent_waits_is_thinned_or_is_not_routed
 def test_each_kind_goes_its_own_way_in_order() -> None:
     made = lane()
     made.take(rows(0, 4, 2, 6, 0, value=pack(Phase.START, 1), flags=int(Flag.ALERT_ACTIVE)))
-    made.due(END_OF_TIME)
-    assert [(sorted(stream.kinds)[0], block["metric"].tolist()) for stream, block in made.pending] == [
+    made.due(END_OF_TIME, END_OF_TIME)
+    assert [(sorted(stream.kinds)[0], block["metric"].tolist()) for stream, block, _ in made.pending] == [
         ("clock", [0, 2, 0]),
         ("alert", [6]),
         ("waveform", [4]),
@@ -115,7 +115,7 @@ def test_a_gap_that_stands_on_a_wave_or_an_alert_is_told_with_the_next_value(mar
     made.pending.clear()
     made.take(rows(0))
     made.take(rows(0))
-    ((_, block),) = made.pending
+    ((_, block, _),) = made.pending
     assert [bool(flags & Flag.AFTER_GAP) for flags in block["flags"]] == [True, False]
 
 
@@ -125,8 +125,8 @@ def test_a_gap_that_stands_on_something_else_is_told_with_the_next_wave(marked: 
     made.take(rows(marked, flags=int(Flag.AFTER_GAP)))
     made.pending.clear()
     made.take(rows(4, 4, t=1))
-    made.due(END_OF_TIME)
-    ((_, block),) = (pending for pending in made.pending if pending[0].kinds is WAVES)
+    made.due(END_OF_TIME, END_OF_TIME)
+    ((_, block, _),) = (pending for pending in made.pending if pending[0].kinds is WAVES)
     assert [bool(flags & Flag.AFTER_GAP) for flags in block["flags"]] == [True, False]
 
 
@@ -135,8 +135,8 @@ def test_a_gap_of_one_wave_stays_where_it_is_among_waves() -> None:
     block = rows(4, 4, 4)
     block["flags"][1] |= np.uint8(Flag.AFTER_GAP)
     made.take(block)
-    made.due(END_OF_TIME)
-    ((_, out),) = made.pending
+    made.due(END_OF_TIME, END_OF_TIME)
+    ((_, out, _),) = made.pending
     assert [bool(flags & Flag.AFTER_GAP) for flags in out["flags"]] == [False, True, False]
 
 
@@ -145,7 +145,7 @@ def test_what_waits_of_the_plan_before_goes_out_with_the_streams_of_that_plan() 
     made.take(rows(4, 4))
     before = made._streams
     made.use(NAMES[1], ThreeKinds(), streams())  # type: ignore[arg-type]
-    assert [(stream, len(block)) for stream, block in made.pending] == [(before[1], 2)]
+    assert [(stream, len(block)) for stream, block, _ in made.pending] == [(before[1], 2)]
     made.take(rows(0))
     assert made.pending[-1][0] is made._streams[0]
     assert made.pending[-1][0] is not before[0]

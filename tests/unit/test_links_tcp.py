@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -252,3 +253,23 @@ def test_settings_and_kind(server: Server) -> None:
     for wrong in ({"port": 0}, {"port": 65536}, {"host": ""}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             TcpSettings(**{"host": "x", "port": 1, **wrong})  # type: ignore[arg-type]
+
+
+def test_without_a_descriptor_left_the_line_is_not_open_and_nothing_leaks(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found with RLIMIT_NOFILE: the socket was there, what wakes its reader was not, and the error was none of ours."""
+    link = TcpLink("127.0.0.1", server.port, time.time_ns)
+
+    def none_left(_value: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(os, "eventfd", none_left)
+        for _ in range(3):
+            with pytest.raises(LinkError, match="Too many open files"):
+                link.open()
+            server.accept()
+            assert server.client.recv(1) == b""  # closed, not left open
+    link.open()
+    link.close()

@@ -17,6 +17,8 @@ PROFILES = Path(__file__).resolve().parents[2] / "firmware_profiles"
 
 # What the HL7 encoder needs besides the terms of the profiles (IHE PCD-01 time rows, WCM, PCD-04, OBX-17).
 ENCODER = {
+    "MDCX_CLOCK_QUALITY",
+    "MDCX_CLOCK_STEP",
     "MDC_TIME_SYNC_PROTOCOL",
     "MDC_TIME_SYNC_NONE",
     "MDC_TIME_SYNC_NTPV4",

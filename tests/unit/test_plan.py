@@ -121,6 +121,15 @@ def test_two_sources_of_one_object_are_never_mixed() -> None:
     assert p.unmapped == {("numeric", "1 instance 6"): 3, ("numeric", "1 instance 5"): 1}
 
 
+@pytest.mark.parametrize("set_back_s", [3600, 365 * 86400])
+def test_another_source_takes_over_also_after_our_clock_was_set_back(set_back_s: int) -> None:
+    """A source that has gone must not keep its place for a year."""
+    p, now = plan(SPO2), 1_800_000_000
+    for t, instance, taken in ((now, 5, 1), (now - set_back_s, 6, 1), (now - set_back_s + 1, 6, 1)):
+        rows = p.decode(Frame("numeric", [Reading(1, instance, 0x0220, 97.0)], t * 1_000_000_000), 0)
+        assert len(rows) == taken
+
+
 def test_a_temperature_difference_is_converted_without_the_zero_of_the_scale() -> None:
     text = '{ n = 1, id = "MDC_TEMP_DIFF", unit = "Cel", frame = "f", at = 0, type = "u16", raw_unit = "[degF]" },'
     assert one(plan(text), b"\x00\x09", "f")[0] == 5.0

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from gateway.core.clock import ClockQuality, ClockState, Kernel, state_of
 from gateway.core.errors import LinkError
 from gateway.core.frame import NEED_DATA, Event, Fault, Frame, Identified, Reading
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile
-from gateway.core.ring import RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import buffer_size, format_buffer
 from gateway.core.transmit import Gate
 from gateway.links.base import LinkEnded
 from gateway.port import Clocks, Port, PortDevice, guarded
@@ -115,7 +117,13 @@ class EchoProtocol:
 
 
 class Rig:
-    def __init__(self, *script: Step, opens: list[Exception | None] | None = None, allow: str = "[a-z]+") -> None:
+    def __init__(
+        self,
+        *script: Step,
+        opens: list[Exception | None] | None = None,
+        allow: str = "[a-z]+",
+        clocks: Clocks | None = None,
+    ) -> None:
         self.stop = threading.Event()
         self.link = ScriptedLink(self.stop, deque(script), opens or [])
         self.protocol = EchoProtocol()
@@ -124,7 +132,7 @@ class Rig:
         self.reader = RingReader(buffer)
         self.device = PortDevice(3, "device", "test/test", "", self.compile("test/test", ""))
         gate = Gate([allow] if allow else [])
-        clocks = Clocks(lambda: 1000.0, lambda: 5)
+        clocks = clocks or Clocks(lambda: 1000.0, lambda: 5)
         self.port = Port(
             "port", self.link, self.protocol, [self.device], RingWriter(buffer), self.compile, gate, clocks
         )
@@ -251,3 +259,62 @@ def test_a_bug_ends_this_port_only_and_is_said_with_its_trace(caplog: pytest.Log
     assert [value for _, value in rig.run()] == [97.0, 98.0]
     (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
     assert record.exc_info is not None
+
+
+# ---- the clock
+
+
+class TurnedClock:
+    """Clocks of a machine; a step of the script sets the wall clock."""
+
+    def __init__(self, utc_ns: int = 1_795_253_401_000_000_000) -> None:
+        self.mono, self.utc_ns, self.kernel = 1000.0, utc_ns, Kernel(False)
+
+    def set(self, step_ns: int) -> Callable[[], None]:
+        def turn() -> None:
+            self.utc_ns += step_ns
+
+        return turn
+
+    def clocks(self) -> Clocks:
+        return Clocks(lambda: self.mono, lambda: self.utc_ns, lambda: self.kernel)
+
+
+def test_the_block_after_a_step_says_so_and_no_block_before_it() -> None:
+    hour, clock = 3_600_000_000_000, TurnedClock()
+    script: list[Step] = [[(1, b"a")], clock.set(-hour), [(2, b"b")], [(3, b"c")]]
+    rig = Rig(*script, clocks=clock.clocks())
+    rig.run()
+    rig.reader.rewind()
+    told = [state_of(block.clock, rig.reader.note) for block in rig.reader.read(1000)]
+    assert told == [
+        ClockState(ClockQuality.UNSYNCHRONISED),
+        ClockState(ClockQuality.STEPPED, -hour),
+        ClockState(ClockQuality.STEPPED),
+    ]
+
+
+def test_a_step_seen_while_the_ring_was_full_is_told_with_the_next_block_that_fits() -> None:
+    clock = TurnedClock()
+    rig = Rig(*[[(1, b"a" * 60)]] * 4, clock.set(10**9), [(2, b"a" * 60)], clocks=clock.clocks())  # the last: no room
+
+    def taken() -> None:
+        list(rig.reader.read(1000))
+        rig.reader.release()
+
+    rig.link.script.append(taken)
+    rig.link.script.append([(3, b"c")])
+    rig.run()
+    rig.reader.rewind()
+    (block,) = rig.reader.read(1000)
+    assert rig.port.ring.dropped
+    assert state_of(block.clock, rig.reader.note) == ClockState(ClockQuality.STEPPED, 10**9)
+
+
+def test_1970_at_boot_is_marked_until_somebody_sets_the_clock() -> None:
+    clock = TurnedClock(40_000_000_000)
+    rig = Rig([(1, b"a")], clock.set(1_795_253_361_000_000_000), [(2, b"b")], clocks=clock.clocks())
+    rig.run()
+    rig.reader.rewind()
+    told = [state_of(block.clock, rig.reader.note).quality for block in rig.reader.read(1000)]
+    assert told == [ClockQuality.UNSET, ClockQuality.STEPPED]

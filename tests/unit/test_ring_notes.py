@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.notes import MAX_NOTES, NOTE_BYTES
-from gateway.core.ring import PlanName, RingReader, RingWriter, buffer_size, format_buffer
+from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
 from gateway.core.sample import SAMPLE
 from gateway.ring_file import RingFile
 
@@ -62,6 +63,7 @@ def test_a_writer_that_is_started_anew_goes_on_with_the_same_numbers() -> None:
 def test_a_ring_made_anew_has_no_notes() -> None:
     buffer = ring()
     RingWriter(buffer).index("16000000")
+    buffer[:] = bytes(len(buffer))
     format_buffer(buffer, 64)
     assert RingReader(buffer).note(1) == ""
     assert RingWriter(buffer).index("4000000") == 1
@@ -71,7 +73,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from gateway.core.ring import PlanName
+from gateway.core.ring_layout import PlanName
 from gateway.core.sample import SAMPLE
 from gateway.ring_file import RingFile
 

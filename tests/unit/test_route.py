@@ -38,15 +38,15 @@ def test_a_window_sends_its_latest_usable_value_when_it_has_passed() -> None:
         len(r.take(rows((1, 0, 80, Validity.VLD, 0), (30, 0, 81, Validity.VLD, 0), (59, 0, math.nan, Validity.NA, 0))))
         == 0
     )
-    assert len(r.due(59 * S)) == 0
-    assert r.due(60 * S)["value"].tolist() == [81.0]
-    assert len(r.due(120 * S)) == 0
+    assert len(r.due(59 * S, 59 * S)) == 0
+    assert r.due(60 * S, 60 * S)["value"].tolist() == [81.0]
+    assert len(r.due(120 * S, 120 * S)) == 0
 
 
 def test_a_window_without_a_usable_value_says_so() -> None:
     r = router(60)
     r.take(rows((1, 0, math.nan, Validity.INV, 0), (2, 0, math.nan, Validity.NA, 0)))
-    (row,) = r.due(60 * S)
+    (row,) = r.due(60 * S, 60 * S)
     assert row["validity"] == Validity.NA
 
 
@@ -60,7 +60,7 @@ def test_a_clock_that_was_set_back_holds_nothing_back() -> None:
     r = router(60)
     r.take(rows((1000, 0, 80, 0, 0)))
     assert r.take(rows((10, 0, 81, 0, 0)))["value"].tolist() == [80.0]
-    assert r.due(60 * S)["value"].tolist() == [81.0]
+    assert r.due(60 * S, 60 * S)["value"].tolist() == [81.0]
 
 
 def test_an_episodic_value_goes_at_once_and_its_repetitions_do_not() -> None:
@@ -106,8 +106,8 @@ def test_every_sample_is_sent_waits_is_thinned_or_is_not_routed(
     block = rows(*samples)
     for start, end in pairwise(cuts):
         sent += r.take(block[start:end])["seq"].tolist()
-        sent += r.due(looks[0] * S if looks else 0)["seq"].tolist()
-    sent += r.due(10**6 * S)["seq"].tolist()
+        sent += r.due(looks[0] * S if looks else 0, looks[0] * S if looks else 0)["seq"].tolist()
+    sent += r.due(10**6 * S, 10**6 * S)["seq"].tolist()
     counters = r.counters
     assert len(sent) == len(set(sent)) == counters.sent
     assert counters.seen == len(samples) == counters.sent + counters.thinned + counters.not_routed
@@ -117,14 +117,14 @@ def test_routes_of_one_device_do_not_touch_each_other() -> None:
     r = router(0, 60)
     out = r.take(rows((1, 0, 80, 0, 0), (1, 1, 97, 0, 0)))
     assert out["metric"].tolist() == [0]
-    assert r.due(60 * S)["metric"].tolist() == [1]
+    assert r.due(60 * S, 60 * S)["metric"].tolist() == [1]
 
 
 def test_a_gap_is_told_by_the_next_sample_that_goes_out() -> None:
     r = router(None, 60)
     gap = int(Flag.AFTER_GAP)
     assert len(r.take(rows((1, 0, 0.5, 0, gap), (1, 1, 97, 0, 0), (2, 1, 98, 0, gap), (3, 1, 99, 0, 0)))) == 0
-    (row,) = r.due(60 * S)
+    (row,) = r.due(60 * S, 60 * S)
     assert (row["value"], row["flags"]) == (99, gap)
     r.take(rows((61, 1, 97, 0, 0)))
-    assert r.due(120 * S)["flags"].tolist() == [0]
+    assert r.due(120 * S, 120 * S)["flags"].tolist() == [0]

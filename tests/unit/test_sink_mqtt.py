@@ -328,6 +328,7 @@ def test_a_flood_of_answers_is_cut_and_counted() -> None:
     connection = Connection(MqttSettings(host="broker"), topics_of(BASE))
     heard = MQTTMessage(topic=ACK_TOPIC.encode())
     heard.payload = b"x"
+    connection.under_way = frozenset({b"x"})
     for _ in range(MAX_EVENTS + 500):
         connection._on_message(None, None, heard)  # type: ignore[arg-type]
     assert (connection.events.qsize(), connection.acks_dropped) == (MAX_EVENTS, 500)

@@ -65,7 +65,7 @@ def test_golden_record() -> None:
         "01015ca5 00d2496b 29000000 00000000 22110000 00000000 44330000 00000000"
     )  # type, flags, clock quality, mark | epoch | seq | monotonic ns | UTC ns
     assert data.endswith(b"bed-1mdi/gw/bed-1MSH|^~\\&|\r")
-    assert decode_message(data, "gw") == (MESSAGE_41, EXTENT, 0x3344, RecordFlag.PERIODIC, 0x5C)
+    assert decode_message(data, "gw") == (MESSAGE_41, EXTENT, 0x3344, 0x1122, IDENTITY.epoch, RecordFlag.PERIODIC, 0x5C)
 
 
 def test_a_flipped_bit_anywhere_is_seen_the_length_included() -> None:
@@ -81,12 +81,12 @@ def test_a_flipped_bit_anywhere_is_seen_the_length_included() -> None:
 def test_every_kind_of_message_comes_back_as_it_was(flags: int) -> None:
     again = Message(41, "gw-1700000000-7" if flags & RecordFlag.RESENT else "gw-1800000000-41", "t", b"MSH|" * 99)
     data = encode_record(MESSAGE, IDENTITY.epoch, 41, (7, 8), 5, message_payload(again, EXTENT, flags), flags, 9)
-    assert decode_message(data, "gw") == (again, EXTENT, 8, RecordFlag(flags), 9)
+    assert decode_message(data, "gw") == (again, EXTENT, 8, 7, IDENTITY.epoch, RecordFlag(flags), 9)
     assert (len(data) < 300) == bool(flags & RecordFlag.ZSTD)
     carried = recast(data, CARRIED, 6)
     assert record_size(carried, 0, 6) == len(data)
     assert record_size(carried, 0, 5) == 0
-    assert decode_message(carried, "gw") == (again, EXTENT, 8, RecordFlag(flags), 9)
+    assert decode_message(carried, "gw") == (again, EXTENT, 8, 7, IDENTITY.epoch, RecordFlag(flags), 9)
 
 
 @pytest.mark.parametrize("flags", list(range(8)))

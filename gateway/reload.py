@@ -1,0 +1,133 @@
+"""A new configuration without an end: read and checked whole, refused whole, or taken over by difference.
+
+    file ─► read, check, judge ─► what needs a restart? ─► open what is new ─► forwarder changes ─► ports change
+                │                        │                     │
+                └────────────────────────┴─────────────────────┴─► refused: one line, and nothing was touched
+
+What can fail is done first. After that the forwarder goes first, so that it knows a device before its first sample
+comes. Who this gateway is, where it keeps things and whom it sends to cannot change under way: spool and sink are never
+touched by a reload.
+
+It runs in a thread of its own, because reading profiles and parting from a device take seconds, and the supervisor has
+to look on meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import fields
+from typing import Any
+
+from gateway.acquire import Acquire
+from gateway.config import Config
+from gateway.core.errors import ConfigError, MdiError
+from gateway.ring_file import RingFile
+from gateway.service import Forward
+from gateway.supervise import Worker
+
+log = logging.getLogger("mdi.reload")
+WITHIN_S = 120.0  # reading, the judge (seconds on a small box), and a port that hangs in opening its line for 60 s
+RELOADABLE = frozenset({"profiles"})  # of [gateway]
+
+
+def needs_restart(old: Config, new: Config) -> list[str]:
+    """Return the keys that differ and that only a new start can take over, as the file names them."""
+    found = [f"[gateway] {key}" for key in _differing(old.gateway, new.gateway) if key not in RELOADABLE]
+    found += [f"[spool] {key}" for key in _differing(old.spool, new.spool)]
+    if old.sink_kind.name != new.sink_kind.name:
+        found.append("[sink] kind")
+    else:
+        found += [f"[sink] {key}" for key in _differing(old.sink, new.sink)]
+    rows = {port.settings.name: port.settings.ring_rows for port in old.ports}
+    ports = (port.settings for port in new.ports)
+    return found + [f"ring_rows of port {p.name}" for p in ports if rows.get(p.name, p.ring_rows) != p.ring_rows]
+
+
+def _differing(old: Any, new: Any) -> Iterator[str]:
+    return (f.name for f in fields(old) if getattr(old, f.name) != getattr(new, f.name))
+
+
+class Reload:
+    """The configuration in force, and how it is replaced.
+
+    fault: what broke in the middle of a change; the process must end, and a new start takes the configuration whole
+    """
+
+    def __init__(
+        self, config: Config, read: Callable[[], Config], acquire: Acquire | None, forward: Forward | None
+    ) -> None:
+        self.config = config
+        self.fault: BaseException | None = None
+        self.said: dict[str, Any] = {"count": 0, "ok": True, "said": ""}
+        self.worker = Worker("reload", lambda: self._due)
+        self._read, self._acquire, self._forward = read, acquire, forward
+        self.running = False
+        self._thread: threading.Thread | None = None
+        self._due = math.inf
+
+    def begin(self) -> None:
+        """Begin a reload; `just_done` says when it has ended, also when it could not begin."""
+        self.running, self._due = True, time.monotonic() + WITHIN_S
+        self._thread = threading.Thread(target=self._run, name="reload")
+        try:
+            self._thread.start()
+        except RuntimeError as fault:
+            self._thread = None
+            self._say(False, f"no thread: {fault}")
+
+    def just_done(self) -> bool:
+        """Tell, once, that a reload has ended."""
+        if not self.running or (self._thread and self._thread.is_alive()):
+            return False
+        self.running, self._thread, self._due = False, None, math.inf
+        return True
+
+    def end(self) -> None:
+        """Wait for a reload under way. Raises: what broke in one."""
+        if self._thread is not None:
+            self._thread.join()
+        if self.fault is not None:
+            raise self.fault
+
+    def _run(self) -> None:
+        try:
+            new, rings, said = self._prepare()
+        except MdiError as fault:
+            self._say(False, str(fault))
+            return
+        except Exception as fault:  # a bug, before anything was changed: no reason to end what runs
+            log.exception("bug in a reload")
+            self._say(False, f"stopped by a bug ({fault}); see the log, please report")
+            return
+        try:
+            said += [self._acquire.change(new, rings)] if self._acquire else []
+        except BaseException as fault:  # half done, which must not stay: the next start takes the whole file
+            self.fault = fault
+            log.critical("reload broke: %s; the process ends, and its next start takes the new configuration", fault)
+            return
+        self.config = new
+        self._say(True, "; ".join(said))
+
+    def _prepare(self) -> tuple[Config, dict[str, RingFile], list[str]]:
+        """Read, check, open what is new, and let the forwarder change. Raises: MdiError; then nothing was changed."""
+        with ExitStack() as undo:
+            new = self._read()
+            if keys := needs_restart(self.config, new):
+                hint = "take these back, or restart the gateway"
+                raise ConfigError(f"cannot be changed without a restart: {', '.join(keys)}", str(new.path), hint)
+            rings = self._acquire.added(new, undo) if self._acquire else {}
+            said = []
+            if self._forward:
+                with ExitStack() as reading:
+                    said.append(self._forward.change(new, self._forward.added(new, reading), reading))
+            undo.pop_all()
+            return new, rings, said
+
+    def _say(self, ok: bool, said: str) -> None:
+        log.log(*((logging.INFO, "reloaded: %s") if ok else (logging.ERROR, "not reloaded, all goes on: %s")), said)
+        self.said = {"count": self.said["count"] + 1, "ok": ok, "said": said}
