@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.message import Message
-from gateway.spool import Extent, Spool, SpoolRefused
+from gateway.spool import Extent, Routed, Spool, SpoolRefused
 from gateway.spool.cursor import SLOT_BYTES
 from tests.model.spool_disk import MemoryDisk
 
@@ -100,7 +100,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.spool.append(message, extent, periodic=seq % 4 > 0)
         self.ids[control_id] = payload
         self.sent[seq] = message
-        assert self.spool.last_extent(extent.device) == extent
+        assert self.spool.routed(extent.device) == Routed(extent.last_seq)
 
     @rule()
     def sync(self) -> None:

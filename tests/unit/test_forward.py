@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -248,10 +249,10 @@ def test_an_answer_is_not_forgotten_while_the_side_file_cannot_be_written(
 def test_a_message_larger_than_a_segment_goes_in_pieces(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     append = rig.spool.append
 
-    def small(message: Message, extent: Extent) -> None:
+    def small(message: Message, extent: Extent, *more: Any) -> None:
         if extent.count > 3:
             raise InternalError("message larger than a segment")
-        append(message, extent)
+        append(message, extent, *more)
 
     monkeypatch.setattr(rig.spool, "append", small)
     rig.publish(*range(10))

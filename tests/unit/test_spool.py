@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.errors import InternalError
 from gateway.core.message import Message
-from gateway.spool import Extent
+from gateway.spool import Extent, Routed
 from tests.unit.spool_rig import SECOND, SEGMENT, Clock, Start, append, check_sums, segments
 
 # ---- in and out
@@ -84,8 +84,8 @@ def test_a_restart_keeps_what_waits_and_never_an_id_twice(start: Start) -> None:
     assert spool.report.waiting == 2
     assert spool.unacknowledged() == [messages[0], messages[2]]
     assert spool.next_control_id() == (4, "gw-1800000001-4")
-    assert spool.last_extent("bed") == Extent("bed", 31, 40, 10, 3 * SECOND, 3 * SECOND + 9)
-    assert spool.last_extent("other") is None
+    assert spool.routed("bed") == Routed(40)
+    assert spool.routed("other") is None
     counters = spool.counters
     assert (counters.recovered, counters.appended) == (2, 0)
 
