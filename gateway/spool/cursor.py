@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,11 @@ class SeqSet:
             last = max(last, self._last[end - 1])
         self._first[begin:end] = [first]
         self._last[begin:end] = [last]
+
+    def update(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Add ranges, inclusive."""
+        for pair in ranges:
+            self.add(*pair)
 
     def __contains__(self, seq: int) -> bool:
         at = bisect_right(self._first, seq) - 1
