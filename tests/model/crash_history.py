@@ -42,8 +42,8 @@ class History:
         self.rng = rng = random.Random(seed)
         self.trace = trace
         self.disk = MemoryDisk()
-        self.now = 10**18
-        self.utc = 10**18
+        self.now = 18 * 10**17
+        self.utc = 18 * 10**17
         self.limit = rng.choice((2, 3, 50)) * SEGMENT
         self.world = World(full_allowed=self.limit < 50 * SEGMENT)
         self.states = 0

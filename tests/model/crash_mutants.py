@@ -181,7 +181,7 @@ CLASSIC = (
     _mutant(
         "cursor believed before its sync",
         "segments go on the strength of a slot that is not synced, as after a rename without fsync of the new file",
-        {SETTLED, KEPT},
+        {SETTLED, KEPT, IDS},
         during(CursorFile, "save", NO_SYNC),
     ),
     _mutant(

@@ -72,7 +72,7 @@ class Script:
 
     def __init__(self, disk: MemoryDisk) -> None:
         self.disk = disk
-        self.now = 10**18
+        self.now = 18 * 10**17
         self.promised: dict[int, Message] = {}
         self.answered: set[int] = set()
         self.rejected: list[str] = []

@@ -43,7 +43,7 @@ class SpoolModel(RuleBasedStateMachine):
     def begin(self, limit: int) -> None:
         self.disk = MemoryDisk()
         self.limit = limit * SEGMENT
-        self.now = self.utc = 10**18
+        self.now = self.utc = 18 * 10**17
         self.owing = False  # a loss may not be declared yet, for want of space
         self.ids: dict[str, bytes] = {}  # every id ever used, its bytes
         self.sent: dict[int, Message] = {}  # appended, by seq

@@ -32,9 +32,9 @@ def rain_of_signals() -> Iterator[list[int]]:
 
 
 def open_spool(path: Path) -> Spool:
-    ticks = itertools.count(10**18, 10**8)
+    ticks = itertools.count(18 * 10**17, 10**8)
     return Spool.open(
-        path, gateway="gw", segment_bytes=SEGMENT, limit_bytes=40 * SEGMENT, clock=lambda: (next(ticks), 10**18)
+        path, gateway="gw", segment_bytes=SEGMENT, limit_bytes=40 * SEGMENT, clock=lambda: (next(ticks), 18 * 10**17)
     )
 
 
