@@ -109,7 +109,7 @@ class Delivery:
             self._session = session
             self._hasten(now)
         self._listen(now)
-        for flight in [flight for flight in self._in_flight.values() if flight.again_at <= now]:
+        for flight in self._due(now):
             if not (self._expired(flight.message) or self._set_aside(flight)):
                 self._resend(flight, now)
                 continue
@@ -121,6 +121,13 @@ class Delivery:
             raise
         except DeliveryError as fault:  # the disk does not read now: the same messages next time
             self._say(str(fault))
+
+    def _due(self, now: float) -> list[_InFlight]:
+        """Return what is to be sent again. What was kept goes in order: before each one those kept before it, or a
+        receiver that comes back would get the later ones first."""
+        flights = list(self._in_flight.values())
+        last = max((at for at, flight in enumerate(flights) if flight.kept and flight.again_at <= now), default=0)
+        return [flight for at, flight in enumerate(flights) if flight.again_at <= now or (flight.kept and at < last)]
 
     def _listen(self, now: float) -> None:
         """Say when the receiver has answered nothing for long, and when it answers again."""
@@ -214,17 +221,15 @@ class Delivery:
 
     def answers(self, now: float) -> None:
         """Settle what the receiver has said since the last round."""
-        outcomes = self._unsettled + self._sink.outcomes()
-        while outcomes:
+        outcomes, self._unsettled = self._unsettled + self._sink.outcomes(), []
+        for outcome in outcomes:
             try:
-                self._answer(outcomes[0], now)
+                self._answer(outcome, now)
             except SpoolFailed:
                 raise
             except DeliveryError as fault:  # the side file cannot be written now: the answer is not forgotten
                 self._say(str(fault))
-                break
-            del outcomes[0]
-        self._unsettled = outcomes
+                self._unsettled.append(outcome)
 
     def _answer(self, outcome: Outcome, now: float) -> None:
         flight = self._in_flight.get(outcome.control_id)

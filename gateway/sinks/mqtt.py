@@ -33,6 +33,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
 from paho.mqtt.packettypes import PacketTypes
@@ -43,6 +44,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.sinks.base import ReleasedBy, SinkKind
 from gateway.sinks.mqtt_connection import Closed, Connection, Event, Incoming, Puback, Ready, properties
+from gateway.sinks.mqtt_hearing import Hearing
 from gateway.sinks.mqtt_settings import MqttSettings, Topics, topics_of
 
 log = logging.getLogger("mdi.mqtt")
@@ -51,6 +53,7 @@ WAVE, ALERT = "/up/wave", "/up/oru-r40"  # ends of topics
 CONTENT_TYPE = "application/hl7-v2+er7; charset=utf-8"
 NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, 3.4.2.1
 FAILED = 0x80  # and above
+NO_PUBACK_S = 60.0  # a message of 60 kB at 1 kB/s; what is lost in a broker that lives would hold its place for ever
 NO_ROOM = "the broker takes no more for the moment"
 QUIET_S = 60.0  # a kind of trouble is one log line in this time; the counters have the rest
 
@@ -80,6 +83,14 @@ class MqttCounters:
     sessions_lost: int = 0  # reconnected, and the broker had forgotten the session
 
 
+class _Published(NamedTuple):
+    """A message whose PUBACK is still to come. at: monotonic s."""
+
+    control_id: str
+    topic: str
+    at: float
+
+
 class MqttSink:
     """Implements Sink through a broker."""
 
@@ -91,7 +102,9 @@ class MqttSink:
         self._ready: Ready | None = None
         self._session = 0
         self._open: set[str] = set()  # sent, in this session or before, and not answered for good
-        self._no_puback: dict[int, str] = {}  # packet id -> control id
+        self._no_puback: dict[int, _Published] = {}  # by packet id
+        self._hearing = Hearing()
+        self._puback_at = float("-inf")  # monotonic, when the broker last answered a PUBLISH
         self._outcomes: dict[str, Outcome] = {}
         self._puback_releases = released_by(settings) is ReleasedBy.BROKER
         self._alarm = ""
@@ -136,6 +149,9 @@ class MqttSink:
             self.counters.too_large += 1
             self._keep(message.control_id, f"a message does not fit the {ready.max_packet} bytes that the broker takes")
             return
+        if extra is not None and self._qos(message.topic) and not self._hearing.may_go(message):
+            self._begin(message.control_id)
+            return
         self._publish(ready.client, message, extra)
 
     def expiry_s(self, topic: str) -> float:
@@ -145,6 +161,7 @@ class MqttSink:
     def forget(self, control_id: str) -> None:
         """Make room: this message was given up. What still comes of it is foreign."""
         self._close(control_id)
+        self._hearing.forget(control_id)
         self._outcomes.pop(control_id, None)
 
     def outcomes(self) -> list[Outcome]:
@@ -172,7 +189,8 @@ class MqttSink:
     def _is_cared_for(self, control_id: str) -> bool:
         """Tell whether a message need not be published again: its PUBACK is still to come, or its answer has come."""
         answer = self._outcomes.get(control_id)
-        return control_id in self._no_puback.values() or (answer is not None and answer.verdict is not Verdict.KEEP)
+        under_way = any(published.control_id == control_id for published in self._no_puback.values())
+        return under_way or control_id in self._hearing or (answer is not None and answer.verdict is not Verdict.KEEP)
 
     def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
         known = message.control_id in self._open
@@ -184,7 +202,7 @@ class MqttSink:
                 self._close(message.control_id)
             return
         if self._qos(message.topic):
-            self._no_puback[info.mid] = message.control_id
+            self._no_puback[info.mid] = _Published(message.control_id, message.topic, time.monotonic())
         self.counters.published += 1
 
     def _qos(self, topic: str) -> int:
@@ -215,6 +233,10 @@ class MqttSink:
     # ---- back
 
     def _drain(self) -> None:
+        oldest = next(iter(self._no_puback.values()), None)
+        if oldest and time.monotonic() - max(oldest.at, self._puback_at) > NO_PUBACK_S:
+            self._puback_at = time.monotonic()
+            self._connection.drop(f"no PUBACK for {NO_PUBACK_S:.0f} s, although the broker answers pings")
         events = self._connection.events
         for _ in range(events.qsize()):  # what comes meanwhile waits for the next call
             self._take(events.get())
@@ -234,31 +256,42 @@ class MqttSink:
             assert isinstance(event, Closed)
             self._ready = None
             self._no_puback.clear()
+            self._hearing.begin()
             self._alarm = ""  # the state of the connection is the news now
 
     def _connected(self, ready: Ready) -> None:
         if self._session and not ready.session_present:
             self.counters.sessions_lost += 1
         self._ready = ready
+        self._hearing.begin()
         self._session += 1
         self.counters.connects += 1
 
     def _puback(self, puback: Puback) -> None:
-        control_id = self._no_puback.pop(puback.mid, None)
-        if control_id is None:
+        published = self._no_puback.pop(puback.mid, None)
+        self._puback_at = time.monotonic()
+        if published is None:
             return
+        control_id = published.control_id
         if puback.code >= FAILED:
             self.counters.puback_refused += 1
-            self._keep(control_id, f"the broker refuses messages: {puback.text}")
+            self._not_taken(published, f"the broker refuses messages: {puback.text}")
         elif puback.code == NO_MATCHING_SUBSCRIBERS:
             self.counters.no_subscribers += 1
-            self._keep(control_id, "nobody listens: the broker has no subscriber for the messages")
+            self._not_taken(published, "nobody listens: the broker has no subscriber for the messages")
         else:
             self.counters.puback += 1
             self._alarm = ""
+            for message in self._hearing.heard(published.topic):
+                self.send(message)
             if self._puback_releases and control_id in self._open:
                 self._close(control_id)
                 self._outcomes[control_id] = Outcome(control_id, Verdict.ACCEPT)
+
+    def _not_taken(self, published: _Published, why: str) -> None:
+        """Keep a message, and those that waited behind it: in order they come again."""
+        for control_id in (published.control_id, *self._hearing.unheard(published.topic)):
+            self._keep(control_id, why)
 
     def _keep(self, control_id: str, why: str) -> None:
         self._alarm = why

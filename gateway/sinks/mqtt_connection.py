@@ -126,6 +126,10 @@ class Connection:
         if self._thread.is_alive():
             self._thread.join(CONNECT_TIMEOUT_S + GOODBYE_S + TICK_S)
 
+    def drop(self, reason: str) -> None:
+        """End this connection and make another one, because of `reason`."""
+        self._reason = self._reason or reason
+
     # ---- the thread
 
     def _run(self) -> None:
