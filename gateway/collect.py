@@ -12,6 +12,7 @@ Order, and why
   3. Only then are the rings released, and only as far as nothing is open: samples in windows and in blocks of waves are
      in memory, and after a crash they come again from the ring. The last message of each device says how far it was
      cared for, and what was open then; the rest is skipped.
+  4. A device with much to store waits until what the others have is stored and sent: a babbling one delays nobody.
 
 One thread, the forwarder's. Time is an argument.
 """
@@ -19,6 +20,7 @@ One thread, the forwarder's. Time is an argument.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,12 +34,13 @@ from gateway.core.ring_layout import PlanName, same_ring
 from gateway.core.ring_reader import RingBlock
 from gateway.core.sample import Block, Flag
 from gateway.delivery import ForwardCounters
-from gateway.lane import Lane, Pending, Stream
+from gateway.lane import Lane, Pending, Spot, Stream
 from gateway.ring_source import RingSource
 from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Pressure, Routed, Samples, Spool, SpoolFailed
 
 log = logging.getLogger("mdi.forward")
+FEW_ROWS = 50  # of one device in one round: what a monitor says in two seconds, encoded in 3 ms
 READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory and on the time of a round
 THINNED = "thinned"  # reason of a loss
 GIVEN_UP_NS = 30_000_000_000  # a loss is told within 60 s (docs/guarantees.md)
@@ -48,7 +51,7 @@ class ForwardPlan:
     """How lanes are made: compile a plan by name; and the streams of a device, its plan, its name, and its notes."""
 
     compile: Callable[[PlanName], Plan]
-    streams: Callable[[str, Plan, PlanName, Callable[[int], str]], list[Stream]]
+    streams: Callable[[Spot, Plan, PlanName, Callable[[int], str]], list[Stream]]
 
 
 class Collector:
@@ -63,46 +66,52 @@ class Collector:
         say: Callable[[str], None],
     ) -> None:
         self.rings = rings
-        self.lanes: dict[str, Lane] = {}
+        self.lanes: dict[Spot, Lane] = {}
         self.spool = spool
         self.counters = counters
         self._make = make
         self._say = say
-        self._routed: dict[str, Routed | None] = {}  # of an earlier life, until the ring is read so far
+        self._routed: dict[Lane, Routed] = {}  # of an earlier life, until the ring is read so far
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
         self._again: Counter[str] = Counter()  # samples of each device that were read once more after a restart
         self._thin = False
         self._thinned_ns = 0  # UTC of the last declaration of what was given up
 
-    def add(self, devices: Iterable[str]) -> None:
+    def add(self, devices: Iterable[Spot]) -> None:
         """Take up devices that are new."""
-        for name in devices:
-            if name not in self.lanes:
-                self.lanes[name] = Lane(name)
-                self._routed[name] = self.spool.routed(name)
+        for spot in devices:
+            if spot not in self.lanes:
+                lane = self.lanes[spot] = Lane(spot[1])
+                routed = self.spool.routed(lane.name)
+                if routed is not None:
+                    self._routed[lane] = routed
 
-    def renew(self, devices: Iterable[str]) -> None:
+    def renew(self, devices: Iterable[Spot]) -> None:
         """Make the streams of these devices anew at their next sample. What waits in windows goes out as it would have.
 
         What could not be reproduced, or was not known, is tried again.
         """
-        for name in devices:
-            self.lanes[name].due(END_OF_TIME, END_OF_TIME)
-            self.lanes[name].plan_name = None
+        for spot in devices:
+            self.lanes[spot].due(END_OF_TIME, END_OF_TIME)
+            self.lanes[spot].plan_name = None
         self._refused.clear()
         for ring in self.rings:
             ring.blocked = ""
 
-    def round(self, now_ns: int, mono_ns: int) -> None:
-        """Take, route and store what the rings have. Times: UTC and monotonic ns."""
+    def take(self, now_ns: int, mono_ns: int) -> None:
+        """Take and route what the rings have. Times: UTC and monotonic ns."""
+        self._thin_routes()
         for ring in self.rings:
             if not ring.blocked:
                 self._read(ring)
         for lane in self.lanes.values():
             lane.due(now_ns, mono_ns)
-        self.store(now_ns)
-        self._thin_routes()
+
+    def crowded(self) -> bool:
+        """Tell whether devices with little to store stand beside one with much. Then a round syncs twice."""
+        rows = [_rows(lane) for lane in self.lanes.values() if lane.pending]
+        return bool(rows) and min(rows) <= FEW_ROWS < max(rows)
 
     def accounts(self) -> dict[str, Account] | None:
         """Return the account of each device, by name; None while a port is in the middle of its counting."""
@@ -114,10 +123,13 @@ class Collector:
         for extent, _ in self._undeclared:
             undeclared[extent.device] += extent.count
         drawn: dict[str, Account] = {}
-        for name in {*self.lanes, *self.spool.samples, *(name for ring in settled for name in ring)} - {""}:
-            lane, spool = self.lanes.get(name), self.spool.samples.get(name, Samples())
-            waiting = (len(lane.open()) + lane.given_up.count if lane else 0) + undeclared[name]
-            left_out = lane.counters.thinned + lane.counters.not_routed if lane else 0
+        lanes: dict[str, list[Lane]] = {}  # one each, but for a device that was moved to another line
+        for (_, name), lane in self.lanes.items():
+            lanes.setdefault(name, []).append(lane)
+        for name in {*lanes, *self.spool.samples, *(name for ring in settled for name in ring)} - {""}:
+            mine, spool = lanes.get(name, []), self.spool.samples.get(name, Samples())
+            waiting = sum(len(lane.open()) + lane.given_up.count for lane in mine) + undeclared[name]
+            left_out = sum(lane.counters.thinned + lane.counters.not_routed for lane in mine)
             count = LaneCount(self._again[name], waiting, self.spool.declared.get(name, 0), left_out)
             drawn[name] = balance(settled, spool, count, name)
         return drawn
@@ -127,7 +139,7 @@ class Collector:
     def _read(self, ring: RingSource) -> None:
         for block in ring.read(READ_ROWS):
             name = ring.reader.plan_name(block.plan)
-            lane = self.lanes.get(block.device)
+            lane = self.lanes.get((ring.port, block.device))
             if lane is None or not self._use(lane, name, ring):
                 what = f"plan {name.profile_id} {name.firmware} {name.digest.hex()[:16]} cannot be reproduced"
                 ring.blocked = what if lane else f"device {block.device} is not in this configuration"
@@ -155,7 +167,7 @@ class Collector:
         if plan is None or plan.digest != name.digest:
             self._refused.add(name.digest)
             return False
-        lane.use(name, plan, self._make.streams(lane.name, plan, name, ring.reader.note))
+        lane.use(name, plan, self._make.streams((ring.port, lane.name), plan, name, ring.reader.note))
         return True
 
     def _hole(self, block: RingBlock) -> None:
@@ -167,11 +179,11 @@ class Collector:
 
     def _new(self, lane: Lane, rows: Block) -> Block:
         """Leave out what an earlier life of this forwarder has cared for."""
-        routed = self._routed.get(lane.name)
+        routed = self._routed.get(lane)
         if routed is None:
             return rows
         if not same_ring(routed.through, int(rows["seq"][0])):  # a ring made anew: what the old one held is unknown
-            self._routed[lane.name] = None
+            del self._routed[lane]
             rows = rows.copy()
             rows["flags"][0] |= Flag.AFTER_GAP
             return rows
@@ -180,7 +192,7 @@ class Collector:
         self.counters.rows_again += len(rows) - len(fresh)
         self._again[lane.name] += len(rows) - len(fresh)
         if rows["seq"][-1] >= routed.through:
-            self._routed[lane.name] = None
+            del self._routed[lane]
         return fresh
 
     # ---- losses
@@ -217,14 +229,18 @@ class Collector:
 
     # ---- lanes to spool
 
-    def store(self, now_ns: int) -> None:
-        """Encode and append everything pending, sync once, then release the rings."""
+    def store(self, now_ns: int, most: float = math.inf) -> bool:
+        """Encode and append what is pending, sync once, then release the rings as far as nothing is open.
+
+        most: only of the devices with at most so many rows. False: no space, no rights; the next round tries again.
+        """
         try:
             late = not 0 <= now_ns - self._thinned_ns < GIVEN_UP_NS
             for lane in self.lanes.values():
                 if lane.given_up.count and (lane.pending or late):
                     self._declare_given_up(lane)
-                self._store_lane(lane, now_ns)
+                if _rows(lane) <= most:
+                    self._store_lane(lane, now_ns)
             self._thinned_ns = now_ns if late else self._thinned_ns
             self.spool.sync()
             self._declare()
@@ -232,11 +248,13 @@ class Collector:
             raise
         except DeliveryError as fault:  # no space, no rights: nothing is released, the same samples are tried again
             self._say(str(fault))
-            return
+            return False
         self._say("")
         for ring in self.rings:
-            open_rows = [self.lanes[name].open()["seq"] for name in ring.devices if name in self.lanes]
+            spots = [(ring.port, name) for name in ring.devices]
+            open_rows = [self.lanes[spot].open()["seq"] for spot in spots if spot in self.lanes]
             ring.release(min((int(seqs.min()) for seqs in open_rows if len(seqs)), default=None))
+        return True
 
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
@@ -272,6 +290,11 @@ class Collector:
         lane.stored = routed.through
         self.counters.messages += 1
         return len(rows)
+
+
+def _rows(lane: Lane) -> int:
+    """Return how many values and alerts wait; of waves a thousand make one message, which is cheap."""
+    return sum(len(pending.rows) for pending in lane.pending if "waveform" not in pending.stream.kinds)
 
 
 def _extent(device: str, rows: Block) -> Extent:

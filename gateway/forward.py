@@ -18,10 +18,10 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from gateway.account import Account
-from gateway.collect import Collector, ForwardPlan
+from gateway.collect import FEW_ROWS, Collector, ForwardPlan
 from gateway.core.message import Sink
 from gateway.delivery import Delivery, ForwardCounters, ForwardLimits
-from gateway.lane import Lane
+from gateway.lane import Lane, Spot
 from gateway.ring_source import RingSource
 from gateway.route import END_OF_TIME
 from gateway.spool import Spool
@@ -36,7 +36,7 @@ class Forwarder:
     def __init__(
         self,
         rings: list[RingSource],
-        devices: Iterable[str],
+        devices: Iterable[Spot],
         make: ForwardPlan,
         spool: Spool,
         sink: Sink,
@@ -59,8 +59,8 @@ class Forwarder:
         return self._collector.rings
 
     @property
-    def lanes(self) -> Mapping[str, Lane]:
-        """All devices, by name."""
+    def lanes(self) -> Mapping[Spot, Lane]:
+        """All devices."""
         return self._collector.lanes
 
     @property
@@ -79,7 +79,10 @@ class Forwarder:
         Raises: SpoolFailed when a sync has failed: stop, the next start recovers.
         """
         self.doing = "storing"
-        self._collector.round(now_ns, round(now * 1e9))
+        self._collector.take(now_ns, round(now * 1e9))
+        if self._collector.crowded() and self._collector.store(now_ns, FEW_ROWS):
+            self._delivery.send(now)
+        self._collector.store(now_ns)
         self.doing = "sending"
         self._delivery.answers(now)
         self._delivery.send(now)
@@ -98,31 +101,31 @@ class Forwarder:
 
     def flush(self, now_ns: int) -> None:
         """Spool all that is in the rings and in open windows: the orderly end."""
-        self._collector.round(now_ns, END_OF_TIME)
+        self._collector.take(now_ns, END_OF_TIME)
         for lane in self.lanes.values():
             lane.due(END_OF_TIME, END_OF_TIME)
         self._collector.store(now_ns)
 
     # ---- a reload
 
-    def extend(self, rings: Iterable[RingSource], devices: Iterable[str]) -> None:
+    def extend(self, rings: Iterable[RingSource], devices: Iterable[Spot]) -> None:
         """Take up rings and devices that are new. What was removed stays: its last samples still come."""
         self.rings.extend(rings)
         self._collector.add(devices)
 
-    def renew(self, devices: Iterable[str], limits: ForwardLimits) -> None:
+    def renew(self, devices: Iterable[Spot], limits: ForwardLimits) -> None:
         """Make the streams of these devices anew at their next sample; take other limits over."""
         self._collector.renew(devices)
         self._delivery.limits = limits
 
-    def settle(self, devices: Iterable[str], positions: Mapping[str, int], now_ns: int) -> bool:
+    def settle(self, devices: Iterable[Spot], positions: Mapping[str, int], now_ns: int) -> bool:
         """Tell whether all samples of these devices up to the positions (by port) are stored; open windows are closed.
 
         False: a ring is not read so far (its plan is not known here), or the disk takes nothing now.
         """
         if any(ring.reader.cursor < positions.get(ring.port, 0) for ring in self.rings):
             return False
-        lanes = [self.lanes[name] for name in devices]
+        lanes = [self.lanes[spot] for spot in devices]
         for lane in lanes:
             lane.due(END_OF_TIME, END_OF_TIME)
         self._collector.store(now_ns)

@@ -23,6 +23,10 @@ _AFTER_GAP, _EPISODIC = np.uint8(Flag.AFTER_GAP), np.uint8(Flag.EPISODIC)
 _TELLS_STEPS = "numeric"  # the stream that tells a step of the clock, once: values wait for their answer, waves do not
 
 
+Spot = tuple[str, str]
+"""A device on its line, (port, device), by name: a device that is moved to another line is another one there."""
+
+
 class Chooser(Protocol):
     """What the forwarder wants of a router; see gateway.route."""
 

@@ -150,7 +150,7 @@ class Loss:
         """Return the loss, or None when the bytes are not one."""
         try:
             return msgspec.json.decode(line, type=Loss)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
 

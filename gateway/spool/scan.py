@@ -108,13 +108,16 @@ def _take(found: Scan, data: bytes, pos: int, identity: Identity, counts: Callab
     if kind == CARRIED:
         if epoch > identity.epoch or seq >= identity.first_seq:
             return False
-        found.carried[seq] = pos
+        if found.carried.setdefault(seq, pos) != pos:
+            return True
     else:
-        missing = seq - identity.first_seq - len(found.offsets)
-        if epoch != identity.epoch or not 0 <= missing <= len(data) // RECORD_BYTES:
+        index = seq - identity.first_seq
+        if epoch != identity.epoch or not 0 <= index <= len(found.offsets) + len(data) // RECORD_BYTES:
             return False
-        found.offsets.extend([0] * missing)
-        found.offsets.append(pos)
+        found.offsets.extend([0] * (index + 1 - len(found.offsets)))
+        if found.offsets[index]:  # only where bytes of a file have changed places
+            return True
+        found.offsets[index] = pos
     if kind == MESSAGE and not told:  # what was carried over or is sent a second time is of earlier samples
         found.routed[extent.device] = routed
     found.compressed |= bool(flags & RecordFlag.ZSTD)

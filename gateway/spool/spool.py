@@ -303,6 +303,7 @@ class Spool:
 
     def checkpoint(self) -> None:
         """Save the cursor now if it has moved, and remove what is done: fewer duplicates after a crash."""
+        self._disk.check()
         self._store.checkpoint()
 
 

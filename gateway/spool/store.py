@@ -11,15 +11,17 @@ Order of syncs
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.core.clock import EARLIEST_NS
 from gateway.core.errors import InternalError
 from gateway.spool.chain import Chain
 from gateway.spool.counters import Counters, Samples
 from gateway.spool.cursor import Cursor, CursorFile
-from gateway.spool.errors import SpoolRefused
+from gateway.spool.errors import SpoolFull, SpoolRefused
 from gateway.spool.files import Disk
 from gateway.spool.fullness import Fullness
 from gateway.spool.layout import (
@@ -87,9 +89,15 @@ class Store:
         self._begin()
 
     def _first_epoch(self) -> int:
-        """A spool that knows nothing may have been wiped: begin where no earlier life of it can have been."""
+        """A spool that knows nothing may have been wiped: begin where no earlier life of it can have been.
+
+        That is now. A clock that was never set says 1970 at each boot, so two lives would begin at one number: then it
+        is a number by chance, below all that a clock gives.
+        """
         seconds = self.clock()[1] // 1_000_000_000
-        return seconds if 0 < seconds < LATEST_FIRST_EPOCH else 1
+        if EARLIEST_NS // 1_000_000_000 <= seconds < LATEST_FIRST_EPOCH:
+            return seconds
+        return 1 + secrets.randbelow(EARLIEST_NS // 1_000_000_000 - 1)
 
     def _begin(self) -> None:
         """Go on in a new segment and declare what is missing."""
@@ -145,6 +153,9 @@ class Store:
         if active is None or not active.fits(size, self._reserve):
             self.fullness.keep_limit(self._segment_bytes)
             self.fullness.reserve()
+            self.room(size, self._reserve)
+            with suppress(SpoolFull):  # now, while the new one has room for what is carried over
+                self.fullness.reserve()
         elif active.empty:  # begun by an open or for a loss, which the limit does not hinder
             self.fullness.keep_limit(self._segment_bytes - active.end)
         active = self.room(size, self._reserve)

@@ -1,11 +1,11 @@
 """A serial line that can be hurt: between a ledger device and the gateway, in a thread of the test.
 
     with PtyProxy(rig.wires["d1"], rig.gateway_end(device), seed=7) as line:
-        line.noise = Noise(bit=1e-4, drop=1e-4, double=1e-4, split=True)
+        line.make_noise(Noise(bit=1e-4, drop=1e-4, double=1e-4, split=True))
         line.unplug(); line.plug()
 
 Unplugging closes the master: the gateway's next read ends, as with an adapter that is pulled. Plugging in makes a new
-pseudo-terminal (another /dev/pts number, as ttyUSB0 comes back as ttyUSB1) behind the same name, as udev does.
+pseudo-terminal (another /dev/pts number, as ttyUSB0 comes back as ttyUSB1) behind the same name, as udev does: `names`.
 The same seed hurts the same bytes of the same stream.
 """
 
@@ -13,52 +13,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
 import select
 import threading
 import tty
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.faults.ledger_device import n_of
+from tests.faults.noise import Channel, Noise
 
 READ_BYTES = 4096
 LOOK_S = 0.05  # how soon an order is seen
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """Chances, each of one bit or byte. split: what is read at once is handed on in pieces of chance."""
-
-    bit: float = 0.0
-    drop: float = 0.0
-    double: float = 0.0
-    split: bool = False
-
-
-@dataclass
-class Hurt:
-    """What has been done so far."""
-
-    bytes: int = 0
-    bits_flipped: int = 0
-    dropped: int = 0
-    doubled: int = 0
+LINE = re.compile(rb"\x02(\d+)\*")  # of a ledger device
 
 
 class PtyProxy:
     """See the module text. device: path of the device's line; link: the name that the gateway opens."""
 
     def __init__(self, device: str, link: str, seed: int = 0) -> None:
-        self.noise = Noise()
-        self.hurt = Hurt()
+        self.channel = Channel(seed)
         self.damaged: set[int] = set()  # numbers of the lines that were not handed on as they were said
         self._line = bytearray()  # what the device has said of the current line
         self._line_hurt = False
-        self._random = random.Random(seed)
+        self.names: list[str] = []  # of the pseudo-terminals that have stood behind the link
         self._device = device
         self._link = Path(link)
         self._lock = threading.Lock()
@@ -83,7 +62,7 @@ class PtyProxy:
 
     def plug(self) -> None:
         """Plug in: a new pseudo-terminal behind the old name."""
-        master, slave = os.openpty()
+        master, slave = self._openpty()
         tty.setraw(slave)
         os.set_blocking(master, False)
         draft = self._link.with_name(self._link.name + ".new")
@@ -93,6 +72,21 @@ class PtyProxy:
         with self._lock:
             assert self._ends is None, "it is plugged in"
             self._ends = (master, slave)
+
+    def _openpty(self) -> tuple[int, int]:
+        """Return master and slave, never under the name of last time: the system gives the lowest free number."""
+        ends = os.openpty()
+        if self.names and os.ttyname(ends[1]) == self.names[-1]:
+            taken, ends = ends, os.openpty()
+            for end in taken:
+                os.close(end)
+        self.names.append(os.ttyname(ends[1]))
+        return ends
+
+    def make_noise(self, noise: Noise) -> None:
+        """Harm what is said from now on."""
+        with self._lock:
+            self.channel.noise = noise
 
     def unplug(self) -> None:
         """Pull the cable: the name is gone, the open line ends. What the device says meanwhile is lost."""
@@ -123,51 +117,25 @@ class PtyProxy:
                 os.write(self._source, os.read(self._ends[0], READ_BYTES))
 
     def _hand_on(self, data: bytes) -> None:
-        for piece in self._pieces(self._harm(data)):
+        with self._lock:
+            harmed = self.channel.harm(data)
+            self._note(data, harmed.places)
+            pieces = self.channel.pieces(harmed.data)
+        for piece in pieces:
             with self._lock, contextlib.suppress(BlockingIOError):
                 if self._ends:
                     os.write(self._ends[0], piece)  # what does not fit is lost, as on a line
 
-    def _harm(self, data: bytes) -> bytes:
-        noise = self.noise
-        self.hurt.bytes += len(data)
-        if not (noise.bit or noise.drop or noise.double or self._line_hurt):
-            self._line[:] = data[data.rfind(b"\n") + 1 :] if b"\n" in data else self._line + data
-            return data
-        out = bytearray()
-        for byte in data:
-            said = self._one(byte)
-            out += said
-            self._line.append(byte)
-            self._line_hurt |= said != bytes((byte,))
-            if byte == 0x0A:
-                self._line_ends()
-        return bytes(out)
-
-    def _one(self, byte: int) -> bytes:
-        """Return what becomes of one byte."""
-        noise, chance = self.noise, self._random.random
-        if chance() < noise.drop:
-            self.hurt.dropped += 1
-            return b""
-        for bit in range(8):
-            if noise.bit and chance() < noise.bit:
-                byte ^= 1 << bit
-                self.hurt.bits_flipped += 1
-        if chance() < noise.double:
-            self.hurt.doubled += 1
-            return bytes((byte, byte))
-        return bytes((byte,))
-
-    def _line_ends(self) -> None:
-        found = re.search(rb"\x02(\d+)\*", self._line)
-        if self._line_hurt and found and (n := n_of(float(found[1]))):
-            self.damaged.add(n)
-        self._line.clear()
-        self._line_hurt = False
-
-    def _pieces(self, data: bytes) -> list[bytes]:
-        if not self.noise.split:
-            return [data] if data else []
-        cuts = sorted(self._random.sample(range(1, len(data)), min(3, len(data) - 1))) if len(data) > 1 else []
-        return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
+    def _note(self, data: bytes, places: set[int]) -> None:
+        """Keep which lines of the ledger have been harmed."""
+        begin = 0
+        for text in data.splitlines(keepends=True):  # "\r\n" may fall in two
+            self._line += text
+            self._line_hurt |= not places.isdisjoint(range(begin, begin + len(text)))
+            begin += len(text)
+            if text.endswith(b"\n"):
+                found = LINE.search(self._line)
+                if self._line_hurt and found and (n := n_of(float(found[1]))):
+                    self.damaged.add(n)
+                self._line.clear()
+                self._line_hurt = False

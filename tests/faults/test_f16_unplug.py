@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,8 @@ def test_an_unplugged_line_is_read_again_and_says_its_gap(tmp_path: Path) -> Non
         evidence(
             "F16",
             "unplug and replug",
-            how=f"the pseudo-terminal goes for 0.1 to 1 s and is made anew, {RATE} samples/s; second line with {OTHER}",
+            how=f"the pseudo-terminal goes for 0.1 to 1 s and comes back under another /dev/pts behind the same link,"
+            f" {RATE} samples/s; second line with {OTHER}",
             target="read again within 5 s, less than 5 % CPU while unplugged, the other line has no gap",
             seed=SEED,
         ) as row,
@@ -42,9 +44,11 @@ def test_an_unplugged_line_is_read_again_and_says_its_gap(tmp_path: Path) -> Non
             rig.note("d1", "plug")
             rig.wait_flowing("d1")
             row.count += 1
+        names = rig.lines["d1"].names
+        assert all(a != b for a, b in pairwise(names)), f"the line has come back under the same name: {names}"
         rig.finish()
         verdict = rig.verdict()
-        row.figures |= verdict.figures()
+        row.figures |= verdict.figures() | {"tty_names": len(set(names))}
         row.at_most("reopen_p99_s", percentile(verdict.devices["d1"].back_s, 0.99), 5.0)
         row.at_most("cpu_unplugged_percent", 100 * busy_s / away_s, 5.0)
         row.violations += verdict.violations()

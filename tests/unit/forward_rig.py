@@ -21,7 +21,7 @@ from gateway.core.ring_reader import RingReader
 from gateway.core.sample import SAMPLE, Block
 from gateway.delivery import ForwardLimits
 from gateway.forward import Forwarder
-from gateway.lane import Stream
+from gateway.lane import Spot, Stream
 from gateway.ring_source import RingSource
 from gateway.route import Router
 from gateway.spool import Spool
@@ -139,7 +139,7 @@ class Rig:
             clock=lambda: (int(self.now * 1e9), 0),
         )
         rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = [f"device{i}" for i in range(len(self.buffers))]
+        lanes = [(f"port{i}", f"device{i}") for i in range(len(self.buffers))]
         make = ForwardPlan(
             self.compile,  # type: ignore[arg-type]
             self.streams,
@@ -152,7 +152,7 @@ class Rig:
         self.sink.under_way.clear()
         self.start()
 
-    def streams(self, _device: str, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
+    def streams(self, _spot: Spot, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
         encoder = FakeEncoder(plan.digest[:1].decode())
         return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
 

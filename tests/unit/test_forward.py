@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.core.errors import InternalError
+from gateway.core.errors import DeliveryError, InternalError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import PlanName, format_buffer
 from gateway.core.sample import Block, Flag
+from gateway.forward import FEW_ROWS
 from gateway.spool import Extent, SpoolFull
 from tests.unit.forward_rig import OTHER, FakeEncoder, Rig
 
@@ -271,3 +272,44 @@ def test_a_disk_that_does_not_read_now_stops_nothing(rig: Rig, monkeypatch: pyte
     monkeypatch.undo()
     rig.steps(3)
     assert rig.values() == [1]
+
+
+def test_a_babbling_device_waits_until_the_others_are_sent(tmp_path: Path) -> None:
+    """Device 0 has said more than a monitor says in seconds; what device 1 said is not kept waiting for it."""
+    rig = Rig(tmp_path, devices=2, rows_per_message=1000)
+    babble = list(range(2 * FEW_ROWS))
+    rig.publish(*babble, device=0)
+    rig.publish(1, device=1)
+    rig.step()
+    assert rig.values() == [1, *babble]
+    assert [len(json.loads(message.payload)) for message in rig.sink.sent] == [1, len(babble)]
+    assert all(writer.waiting == 0 for writer in rig.writers)
+    rig.steps(2)
+    assert rig.forwarder.waiting == 0
+
+
+def test_what_is_stored_before_a_babbling_device_does_not_come_twice_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ring is released as far as it is stored: of the babbling device nothing is, of the other all."""
+    rig = Rig(tmp_path, devices=2, rows_per_message=1000)
+    rig.publish(*range(2 * FEW_ROWS), device=0)
+    rig.publish(1, device=1)
+    syncs = iter([True])
+
+    def sync_once(sync: Callable[[], None] = rig.spool.sync) -> None:
+        if not next(syncs, False):
+            raise DeliveryError("no space")
+        sync()
+
+    monkeypatch.setattr(rig.spool, "sync", sync_once)
+    rig.step()
+    assert rig.values() == [1]
+    assert rig.writers[0].waiting == 2 * FEW_ROWS + 1
+    assert rig.writers[1].waiting == 0
+    monkeypatch.undo()
+    rig.spool.close()
+    rig.sink.under_way.clear()
+    rig.start()
+    rig.steps(3)
+    assert sorted(rig.values()) == sorted([1.0, *range(2 * FEW_ROWS)])

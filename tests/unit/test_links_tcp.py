@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.core.errors import ConfigError, LinkError
+from gateway.links.descriptor import BATCH_BYTES
 from gateway.links.tcp import LINK, TcpLink, TcpSettings
 
 PATIENCE = 1.0  # the longest a read may wait; nothing here needs it, a failing test ends by it
@@ -273,3 +274,21 @@ def test_without_a_descriptor_left_the_line_is_not_open_and_nothing_leaks(
             assert server.client.recv(1) == b""  # closed, not left open
     link.open()
     link.close()
+
+
+def test_a_busy_line_is_read_in_batches(server: Server, link: TcpLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a read that brought little it rests, so that bytes gather; behind one that brought much it does not."""
+    monkeypatch.setattr("gateway.links.descriptor.BATCH_S", 3600.0)
+    connect(link, server)
+    much = bytes(BATCH_BYTES)
+    server.client.sendall(much)
+    assert len(b"".join(data for _, data in link.read(PATIENCE))) == len(much)
+    assert link._rest(0.01) == 0.0
+    server.client.sendall(b"a")
+    assert read_all(link, 1) == b"a"
+    assert link._rest(0.01) == 0.01
+    server.client.sendall(b"b")
+    assert [data for _, data in link.read(0.01)] == [b"b"]
+    link.close()
+    with pytest.raises(LinkError, match="closed"):
+        link.read(PATIENCE)
