@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -309,10 +310,17 @@ class Rig:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that nobody uses now, and that the system gives to no outgoing connection.
+
+    Otherwise somebody has it when its part is down, maybe the one who tries to reach that part: it is connected to
+    itself then (a simultaneous open, RFC 9293, 3.5).
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.choice(range(first // 2, first))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def environment_of(faketime: str) -> Mapping[str, str]:

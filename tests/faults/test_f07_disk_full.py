@@ -79,12 +79,12 @@ def _rounds(rig: Rig, row: Evidence, times: int, fill: Callable[[], None], free:
 
 
 def _given_up(rig: Rig) -> int:
-    """Return how many samples are known to be lost: at the full ring, or in the spool."""
+    """Return how many samples are known to be lost: at the full ring, or in the spool, whoever declared them."""
     status = rig.status()
     if set(status) != {"acquire", "forward"}:
         return 0
     dropped = sum(int(port["ring"]["dropped"]) for port in status["acquire"]["ports"])
-    return dropped + int(status["forward"]["spool"]["lost"])
+    return dropped + sum(int(device["lost"]) for device in status["forward"]["devices"])
 
 
 def test_a_full_run_directory_is_said_and_ends_with_the_space(tmp_path: Path) -> None:

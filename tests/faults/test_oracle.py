@@ -38,7 +38,7 @@ def verdict(
         db.executescript(SCHEMA)
         db.execute("INSERT INTO device (identity) VALUES (?)", (eui64_of("d1"),))
         for n, value in enumerate(held, 1):
-            db.execute("INSERT INTO message VALUES (?,'s','f',?,x'00','','',0)", (n, str(n)))
+            db.execute("INSERT INTO message VALUES (?,'s','f',?,x'00','','',0,'',0)", (n, str(n)))
             row = (n, n, 1, "1.1.1.1", 1, "MDC", value, None, "", "VLD", 0, "F", n, "")
             db.execute(f"INSERT INTO observation VALUES ({','.join('?' * 14)})", row)
     status = {"acquire": {"ports": [{"name": "d1-line", "ring": {"seen": seen}}]}} if seen is not None else {}
