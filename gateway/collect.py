@@ -35,7 +35,7 @@ from gateway.core.ring_reader import RingBlock
 from gateway.core.sample import Block, Flag
 from gateway.delivery import ForwardCounters
 from gateway.lane import Lane, Pending, Spot, Stream
-from gateway.ring_source import RingSource
+from gateway.ring_source import HELD_FILL, RingSource
 from gateway.route import END_OF_TIME
 from gateway.spool import Extent, Pressure, Routed, Samples, Spool, SpoolFailed
 
@@ -236,6 +236,7 @@ class Collector:
         """
         try:
             late = not 0 <= now_ns - self._thinned_ns < GIVEN_UP_NS
+            late = late or any(ring.reader.fill > HELD_FILL for ring in self.rings)  # it will be released
             for lane in self.lanes.values():
                 if lane.given_up.count and (lane.pending or late):
                     self._declare_given_up(lane)
@@ -251,10 +252,15 @@ class Collector:
             return False
         self._say("")
         for ring in self.rings:
-            spots = [(ring.port, name) for name in ring.devices]
-            open_rows = [self.lanes[spot].open()["seq"] for spot in spots if spot in self.lanes]
-            ring.release(min((int(seqs.min()) for seqs in open_rows if len(seqs)), default=None))
+            ring.release(self._oldest_open(ring))
         return True
+
+    def _oldest_open(self, ring: RingSource) -> int | None:
+        """Return the first number of a ring that is not cared for: open, or given up and not yet declared."""
+        lanes = [lane for name in ring.devices if (lane := self.lanes.get((ring.port, name)))]
+        held = [int(rows["seq"].min()) for lane in lanes if len(rows := lane.open())]
+        held += [lane.given_up.seq[0] for lane in lanes if lane.given_up.count]
+        return min(held, default=None)
 
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""

@@ -32,5 +32,4 @@ def test_what_the_broker_forgets_is_sent_again(tmp_path: Path) -> None:
         rig.finish()
         verdict = rig.verdict()
         row.figures |= verdict.figures()
-        # A message that nobody heard is sent again after later ones: docs/guarantees.md, order after a resend.
-        row.violations += verdict.violations(in_order=False)
+        row.violations += verdict.violations()
