@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 from gateway.core.sample import SAMPLE
 
 SLOTS = 1 << 16

@@ -15,11 +15,16 @@ import numpy as np
 from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.plan import Plan
 from gateway.core.ring_layout import PlanName
-from gateway.core.sample import Block, Flag
-from gateway.route import END_OF_TIME, RouteCounters
+from gateway.core.sample import Block, Flag, empty_block
+from gateway.route import END_OF_TIME, RouteCounters, Span
+from gateway.spool import Routed
 
-_AFTER_GAP = np.uint8(Flag.AFTER_GAP)
+_AFTER_GAP, _EPISODIC = np.uint8(Flag.AFTER_GAP), np.uint8(Flag.EPISODIC)
 _TELLS_STEPS = "numeric"  # the stream that tells a step of the clock, once: values wait for their answer, waves do not
+
+
+Spot = tuple[str, str]
+"""A device on its line, (port, device), by name: a device that is moved to another line is another one there."""
 
 
 class Chooser(Protocol):
@@ -29,8 +34,17 @@ class Chooser(Protocol):
     gap: bool
     """Samples of the device were lost: the next one that goes out says so."""
 
+    given_up: Span
+    """Samples left out for want of room on the disk, not yet declared lost."""
+
     def take(self, rows: Block) -> Block:
         """Return what goes out now."""
+
+    def waiting(self) -> Block:
+        """Return the samples that were taken and are not yet decided."""
+
+    def thin(self, on: bool) -> None:
+        """Give up what can be given up, or stop to."""
 
     def due(self, now_ns: int, mono_ns: int) -> Block:
         """Return what has waited long enough. now_ns: UTC, for what has a place in the day; mono_ns: for intervals."""
@@ -55,6 +69,11 @@ class Stream:
     encoder: BlockEncoder
     topic: str
     rows_per_message: int
+    keeps: bool = False  # its messages are never dropped before others, when space runs out: alerts
+
+    def periodic(self, rows: Block) -> bool:
+        """Tell whether a message of these samples may be dropped first: it holds nothing that comes only once."""
+        return not self.keeps and not bool((rows["flags"] & _EPISODIC).any())
 
 
 class Pending(NamedTuple):
@@ -74,6 +93,8 @@ class Lane:
         self._source: int | None = None
         self.counters = RouteCounters()
         self.pending: list[Pending] = []
+        self.stored = 0  # highest sequence number in a message that the spool has taken
+        self.given_up = Span()
         self._clock = NOTHING_SAID
         self._streams: list[Stream] = []
         self._of_metric = np.empty(0, np.int64)
@@ -93,7 +114,7 @@ class Lane:
         self.due(END_OF_TIME, END_OF_TIME)
         self.plan_name, self._streams = name, streams
         for stream in streams:
-            stream.router.counters = self.counters
+            stream.router.counters, stream.router.given_up = self.counters, self.given_up
         kinds = [next(i for i, s in enumerate(streams) if metric.kind in s.kinds) for metric in plan.metrics]
         self._of_metric = np.array(kinds, np.int64)
 
@@ -123,6 +144,37 @@ class Lane:
         """Move samples whose window has passed to `pending`."""
         for stream in self._streams:
             self._put(stream, stream.router.due(now_ns, mono_ns))
+
+    def thin(self, on: bool) -> None:
+        """Give up what can be given up, or stop to."""
+        for stream in self._streams:
+            stream.router.thin(on)
+
+    def take_given_up(self) -> Span:
+        """Return and forget what was given up since the last call: its owner declares it lost."""
+        span = Span(self.given_up.count, [*self.given_up.seq], [*self.given_up.t_ns])
+        self.given_up.count = 0
+        self.given_up.seq.clear()
+        self.given_up.t_ns.clear()
+        return span
+
+    def undecided(self) -> Block:
+        """Return the samples that the routes have taken and not yet decided: (n,) SAMPLE, in no order."""
+        return np.concatenate([empty_block(), *(stream.router.waiting() for stream in self._streams)])
+
+    def open(self) -> Block:
+        """Return all samples that were taken and are in no message yet: undecided or pending."""
+        return np.concatenate([self.undecided(), *(waits.rows for waits in self.pending)])
+
+    def routed(self, rows: Block, undecided: Block) -> Routed:
+        """Return how far this device is cared for when a message of `rows`, the first that are pending, is stored.
+
+        undecided: as `undecided` returns it; handed in because it is the same for all messages of a round
+        """
+        through = max(self.stored, int(rows["seq"].max()))
+        rest = [self.pending[0].rows[len(rows) :], *(more.rows for more in self.pending[1:]), undecided]
+        seqs = [block["seq"][block["seq"] < through] for block in rest if len(block)]
+        return Routed.of(through, np.concatenate(seqs) if seqs else np.empty(0, np.uint64))
 
     def _put(self, stream: Stream, rows: Block) -> None:
         if not len(rows):

@@ -13,8 +13,9 @@ import secrets
 from pathlib import Path
 
 from gateway.core.errors import ConfigError, InternalError
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import INCARNATION_BITS, buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 
 
 class RingFile:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gateway.core.alert import Phase, unpack, unpack_count
 from gateway.core.sample import Block, Flag, empty_block
-from gateway.route import RouteCounters
+from gateway.route import RouteCounters, Span
 
 WATCHDOG_S = 30.0
 
@@ -28,6 +28,14 @@ class AlertRouter:
         self._told: set[tuple[int, int]] = set()  # (metric, note) of alerts whose beginning was sent
         self._life: Block = empty_block()
         self._next_ns = 0
+        self.given_up = Span()
+
+    def thin(self, on: bool) -> None:
+        """Do nothing: alerts are never given up."""
+
+    def waiting(self) -> Block:
+        """Return no samples: all are decided when they come."""
+        return empty_block()
 
     def take(self, rows: Block) -> Block:
         """Return what goes out now. rows, result: (n,) SAMPLE of this device, in order."""

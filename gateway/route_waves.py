@@ -1,7 +1,8 @@
 """The route of waveforms: blocks of about a second, all waves of a device together. Pure; one per device plan.
 
 Nothing is thinned and nothing is padded: a block is what came in that time. A wave that no route names is not sent,
-counted. A mark AFTER_GAP that stood on one goes to the next sample that is sent.
+counted. A mark AFTER_GAP that stood on one goes to the next sample that is sent. When the disk fills up (`thin`) waves
+are the first to be given up: nobody wants a wave of an hour ago.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gateway.core.sample import Block, Flag, empty_block
-from gateway.route import RouteCounters
+from gateway.route import RouteCounters, Span
 
 _AFTER_GAP = np.uint8(Flag.AFTER_GAP)
 
@@ -30,6 +31,16 @@ class WaveRouter:
         self._waiting: list[Block] = []
         self._first_ns = 0
         self._late_ns: int | None = None  # monotonic time at which what waits goes out; None: not looked at yet
+        self._thin = False
+        self.given_up = Span()
+
+    def thin(self, on: bool) -> None:
+        """Give up what can be given up, or stop to."""
+        self._thin = on
+
+    def waiting(self) -> Block:
+        """Return the samples that were taken and are not yet decided."""
+        return np.concatenate([empty_block(), *self._waiting])
 
     def take(self, rows: Block) -> Block:
         """Return the samples of a block that is complete. rows, result: (n,) SAMPLE of this device."""
@@ -40,6 +51,11 @@ class WaveRouter:
             self.gap = self.gap or bool((rows["flags"][~routed] & _AFTER_GAP).any())
             rows = rows[routed]
         if not len(rows):
+            return empty_block()
+        if self._thin:
+            self.counters.given_up += len(rows)
+            self.given_up.add(rows)
+            self.gap = True
             return empty_block()
         if not self._waiting:
             self._first_ns = int(rows["t_ns"].min())

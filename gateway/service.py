@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +20,8 @@ from queue import SimpleQueue
 from zoneinfo import ZoneInfo
 
 from gateway.acquire import ring_path
-from gateway.config import Config
+from gateway.collect import ForwardPlan
+from gateway.config import Config, Device
 from gateway.core.errors import DeliveryError
 from gateway.core.hl7 import Encoder
 from gateway.core.hl7_alert import AlertEncoder
@@ -29,10 +30,11 @@ from gateway.core.hl7_wave import WaveEncoder
 from gateway.core.plan import Plan
 from gateway.core.ring_layout import PlanName
 from gateway.delivery import ForwardLimits
-from gateway.forward import Forwarder, ForwardPlan, RingSource
-from gateway.lane import Stream
-from gateway.places import Places, identities
+from gateway.forward import Forwarder
+from gateway.lane import Spot, Stream
+from gateway.places import Places, identities, identity
 from gateway.ring_file import RingFile
+from gateway.ring_source import RingSource
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
@@ -116,17 +118,18 @@ class Forward:
         first = next(plans)
         return first if first.digest == name.digest else next((p for p in plans if p.digest == name.digest), first)
 
-    def _streams(self, device: str, plan: Plan, name: PlanName, note: Callable[[int], str]) -> list[Stream]:
+    def _streams(self, spot: Spot, plan: Plan, name: PlanName, note: Callable[[int], str]) -> list[Stream]:
         """Return what becomes of the samples of one device: values, waves, alerts."""
-        config, topic = self._config, f"{self._base}/up"
-        said = (sender(config), self._places.in_force[device])
+        config, topic, device = self._config, f"{self._base}/up", spot[1]
+        said = (sender(config), self._places.in_force[spot])
         zone = ZoneInfo(config.gateway.timezone)
 
         def routed(carries: str) -> list[float | None]:
             return [config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
 
         watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
-        values, waves, alerts = Router(routed("values")), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
+        periodic = [metric.kind == "numeric" and metric.category != "setting" for metric in plan.metrics]
+        values, waves, alerts = Router(routed("values"), periodic), WaveRouter(routed("waves")), AlertRouter(watchdog_s)
         of_values = Encoder(plan, *said, zone, name.serial)
         of_waves = WaveEncoder(plan, *said, zone, note)
         of_alerts = AlertEncoder(plan, *said, zone, note, watchdog_s or WATCHDOG_S)
@@ -134,7 +137,7 @@ class Forward:
         return [
             Stream(VALUES, values, of_values, f"{topic}/oru-r01", most),
             Stream(WAVES, waves, of_waves, f"{topic}/wave", WAVE_ROWS),
-            Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1),
+            Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1, keeps=True),
         ]
 
     # ---- a reload
@@ -171,10 +174,9 @@ class Forward:
             self._profiles = [config.profiles, *self._profiles][:PROFILES]
             self._round_s = config.forward.commit_ms / 1000
             self.forwarder.extend(rings, self._places.in_force)
-            names = [name for name in self.forwarder.lanes if routing(old, name) != routing(config, name)]
-            self.forwarder.renew(names, limits(config))
-            moving = sorted(self._places.coming)
-            parts = (("other routes", names), ("other place", moving))
+            routed = [spot for spot in self.forwarder.lanes if routing(old, spot[1]) != routing(config, spot[1])]
+            self.forwarder.renew(routed, limits(config))
+            parts = (("other routes", names_of(routed)), ("other place", names_of(self._places.coming)))
             done.set_result("; ".join(f"{what} for {', '.join(of)}" for what, of in parts if of) or "same routes")
 
     def _want(self, config: Config, rings: list[RingSource]) -> None:
@@ -193,7 +195,7 @@ class Forward:
                 self._said = str(fault)
             return
         self.forwarder.renew(arrived, limits(self._config))
-        log.info("another place from here on: %s", ", ".join(sorted(arrived)))
+        log.info("another place from here on: %s", ", ".join(names_of(arrived)))
 
     def start(self) -> None:
         """Start the sink and the forwarder's thread. Raises: DeliveryError when the system grants no thread."""
@@ -266,9 +268,14 @@ def sender(config: Config) -> Sender:
     )
 
 
-def encoder(config: Config, device: str, plan: Plan) -> Encoder:
+def names_of(spots: Iterable[Spot]) -> list[str]:
+    """Return the names of devices, for a person."""
+    return sorted({device for _, device in spots})
+
+
+def encoder(config: Config, device: Device, plan: Plan) -> Encoder:
     """Return the encoder of the values of one device, as the configuration says where it stands."""
-    return Encoder(plan, sender(config), identities(config)[device], ZoneInfo(config.gateway.timezone))
+    return Encoder(plan, sender(config), identity(device), ZoneInfo(config.gateway.timezone))
 
 
 def limits(config: Config) -> ForwardLimits:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config
+from gateway.core.errors import LinkError
 from gateway.forward import Forwarder
 from gateway.port import Port
 
@@ -68,7 +69,11 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
             {"port": r.port, "fill": round(r.reader.fill, 3), "torn": r.reader.torn, "blocked": r.blocked}
             for r in forwarder.rings
         ],
-        "devices": [{"name": lane.name, **asdict(lane.counters)} for lane in forwarder.lanes.values()],
+        "devices": [
+            {"name": name, **asdict(account), "difference": account.difference}
+            for name, account in sorted(forwarder.accounts.items())
+            if name
+        ],
     }
 
 
@@ -112,3 +117,28 @@ def read_status(config: Config) -> dict[str, Any]:
         status["alive"] = 0 <= status["age_s"] < STALE_S  # below zero: written before the machine started
         found[role] = status
     return found
+
+
+def read_live_status(config: Config) -> dict[str, Any]:
+    """Return the status of each role; alive means: written lately, and by a process that is still there.
+
+    Raises: LinkError when the files are not those of a gateway.
+    """
+    try:
+        found = read_status(config)
+        for role in found.values():
+            role["alive"] = role["alive"] and _exists(int(role["pid"]))
+    except (ValueError, TypeError, KeyError) as fault:
+        hint = "another program writes there; remove status-*.json"
+        raise LinkError("the status is none of a gateway", config.gateway.run_dir, hint) from fault
+    return found
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # asks only
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import capture, demo, hl7, kita, probe, profile, prosim, reload, replay, run, simulate
+from gateway.cli import capture, demo, hl7, kita, metrics, probe, profile, prosim, reload, replay, run, simulate, spool
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
 
@@ -36,6 +36,7 @@ app.command("forward")(run.forward)
 app.command("check")(run.check)
 app.command("reload")(reload.reload)
 app.command("status")(run.status)
+app.command("metrics")(metrics.metrics)
 app.command("decode")(capture.decode)
 app.command("record")(capture.record)
 app.command("replay")(replay.replay)
@@ -45,6 +46,7 @@ app.command("prosim")(prosim.prosim)
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
+app.add_typer(spool.app, name="spool")
 
 
 @app.callback()

@@ -25,7 +25,7 @@ def specimens(config: Config) -> Iterator[tuple[Plan, Encoder, Path]]:
     done = Path(config.gateway.state_dir) / "validated"
     for device in config.devices:
         plan = config.plan(device)
-        yield plan, service.encoder(config, device.settings.name, plan), done
+        yield plan, service.encoder(config, device, plan), done
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def speak_utf8() -> None:
 def print_mistake(fault: object) -> None:
     """Print one line that says what, where and what to do."""
     text = " ".join(str(fault).split())
-    err.print(f"mdi: {text}", style="red", markup=False, highlight=False)
+    err.print(f"mdi: {text}", style="red", markup=False, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:

@@ -23,8 +23,9 @@ from gateway.core.errors import ConfigError, MdiError
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 from gateway.core.settings import build, did_you_mean
 from gateway.core.transmit import Gate
 from gateway.decode import find_profile

@@ -9,9 +9,10 @@ import time
 from typing import Any
 
 from gateway.cli.output import out
-from gateway.cli.run import DEFAULT, ConfigOption, role_status
+from gateway.cli.run import DEFAULT, ConfigOption
 from gateway.config import Config, read_config
 from gateway.core.errors import ConfigError, LinkError
+from gateway.status import read_live_status
 
 WAIT_S = 130.0  # a reload has 120 s (gateway.reload)
 ORDER = ("forward", "acquire")  # the sender knows a new device before its first sample comes
@@ -28,7 +29,7 @@ def reload(config: ConfigOption = DEFAULT) -> None:
     mdi check --config /etc/mdi/mdi_config.toml && mdi reload --config /etc/mdi/mdi_config.toml
     """
     checked = read_config(config)
-    found = role_status(checked)
+    found = read_live_status(checked)
     alive = [role for role in ORDER if found.get(role, {}).get("alive")]
     if not alive:
         raise LinkError("no gateway runs with this configuration", checked.gateway.run_dir, "start it: mdi run")
@@ -46,7 +47,7 @@ def _reload(config: Config, role: str, before: dict[str, Any]) -> None:
     except PermissionError:
         raise LinkError(f"{role} is another user's process", str(before["pid"]), "sudo mdi reload") from None
     pause, end = threading.Event(), time.monotonic() + WAIT_S
-    while (said := role_status(config)[role])["reload"]["count"] == before["reload"]["count"]:
+    while (said := read_live_status(config)[role])["reload"]["count"] == before["reload"]["count"]:
         if time.monotonic() > end or not said["alive"]:
             raise LinkError(f"{role} does not answer", f"process {before['pid']}", "look at its log")
         pause.wait(0.1)

@@ -16,11 +16,11 @@ import typer
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
-from gateway.core.errors import ConfigError, LinkError
+from gateway.core.errors import ConfigError
 from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
 from gateway.serve import Orders, serve
-from gateway.status import read_status
+from gateway.status import read_live_status
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
@@ -166,7 +166,7 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     watch -n 1 mdi status
     mdi status --json | jq .forward.spool.waiting
     """
-    found = role_status(read_config(config))
+    found = read_live_status(read_config(config))
     if json:
         print_json(found)
     elif not found:
@@ -175,28 +175,6 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         _show(found)
     if not found or not all(role["alive"] for role in found.values()):
         raise typer.Exit(1)
-
-
-def role_status(config: Config) -> dict[str, Any]:
-    """Return the status of each role. Alive means: written lately, and by a process that is still there."""
-    try:
-        found = read_status(config)
-        for role in found.values():
-            role["alive"] = role["alive"] and _exists(int(role["pid"]))
-    except (ValueError, TypeError, KeyError) as fault:
-        hint = "another program writes there; remove status-*.json"
-        raise LinkError("the status is none of a gateway", config.gateway.run_dir, hint) from fault
-    return found
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # asks only
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        return True
-    return True
 
 
 def _show_role(role: str, state: dict[str, Any]) -> None:
@@ -246,21 +224,32 @@ def _show(found: dict[str, Any]) -> None:
         print_table("Ports", ("port", "state", "frames ok", "bad", "samples", "ring", "dropped"), rows)
         _show_device_clocks(found["acquire"]["ports"])
     if "forward" in found:
-        state = found["forward"]
-        counters, spool = state["counters"], state["spool"]
-        _show_grade(Grade(**state["grade"]))
-        print_table(
-            f"Forward: {state['sink']}" + (f"; {state['alarm']}" if state["alarm"] else ""),
-            ("messages", "accepted", "rejected", "resent", "waiting", "samples lost", "spool"),
-            [
-                (
-                    counters["messages"],
-                    counters["accepted"],
-                    counters["rejected"],
-                    counters["resent"],
-                    spool["waiting"],
-                    counters["rows_lost"],
-                    f"{spool['fill']:.1%}",
-                )
-            ],
-        )
+        _show_forward(found["forward"])
+
+
+def _show_forward(state: dict[str, Any]) -> None:
+    counters, spool = state["counters"], state["spool"]
+    _show_grade(Grade(**state["grade"]))
+    print_table(
+        f"Forward: {state['sink']}" + (f"; {state['alarm']}" if state["alarm"] else ""),
+        ("messages", "accepted", "rejected", "resent", "waiting", "samples lost", "spool"),
+        [
+            (
+                counters["messages"],
+                counters["accepted"],
+                counters["rejected"],
+                counters["resent"],
+                spool["waiting"],
+                counters["rows_lost"],
+                f"{spool['fill']:.1%}",
+            )
+        ],
+    )
+    terms = ("seen", "acknowledged", "waiting", "lost", "rejected", "left_out")
+    rows = [(d["name"], *(d[term] for term in terms), _balance(d["difference"])) for d in state["devices"]]
+    columns = ("device", *(term.replace("_", " ") for term in terms), "balance")
+    print_table("Samples: seen = acknowledged + waiting + lost + rejected + left out by the routes", columns, rows)
+
+
+def _balance(difference: int) -> str:
+    return "holds" if not difference else f"{difference} UNACCOUNTED FOR, please report"

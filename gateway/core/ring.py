@@ -23,48 +23,31 @@ The ring works on a buffer that is handed to it: a bytearray, or a file mapped b
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import numpy as np
-from fastcrc import crc32
 
 from gateway.core import ring_layout as at
 from gateway.core.errors import InternalError
 from gateway.core.notes import MAX_NOTES, cut
-from gateway.core.ring_layout import FIRST_SLOT, PAGE, SLOT, PlanName, missing_between
-from gateway.core.sample import SAMPLE, Block, Flag
+from gateway.core.ring_layout import (
+    CLOCK_SALT,
+    DEVICE_SALT,
+    FIRST_SLOT,
+    MASK_32,
+    N_SALT,
+    PAGE,
+    PLAN_SALT,
+    SLOT,
+    PlanName,
+    checksum,
+    first_seq,
+    read_header,
+)
+from gateway.core.sample import Block, Flag
 
-TORN_TRIES = 200  # looks at one block before it counts as damaged; a store becomes visible within microseconds
-# The CRC starts from position, length, plan, device and clock, so it covers them too. The salts (odd, from the golden
-# ratio and from the finalizers of MurmurHash3 and xxHash) keep different headers from starting alike.
-_N_SALT, _PLAN_SALT, _DEVICE_SALT, _CLOCK_SALT = 0x9E3779B1, 0x85EBCA6B, 0xC2B2AE3D, 0x27D4EB2F
-_32_BITS = 0xFFFFFFFF
-_SEEN, _DROPPED = 6, 7  # words of a device's entry of eight
-_HEAD, _NEXT_SEQ, _NEWEST = at.HEAD, at.NEXT_SEQ, at.NEWEST  # of the inner loops
-_first_seq = struct.Struct("<Q").unpack_from  # SAMPLE.seq stands at byte 8 of a row
-_made = tuple.__new__  # a third of the price of calling the class
-_header, _checksum = at.BLOCK.unpack_from, crc32.iscsi
-
-
-class RingBlock(NamedTuple):
-    """One block as it was published.
-
-    rows: (n,) SAMPLE, a private copy, read-only; plan: index for plan_name; device: name
-    clock: quality of the clock when it was published (gateway.core.clock); position: where it begins
-    missing: (device, rows) that are missing before it, (sum) as the sequence numbers show
-    """
-
-    plan: int
-    rows: Block
-    position: int
-    device: str = ""
-    clock: int = 0
-    missing: tuple[tuple[str, int], ...] = ()
+_HEAD, _NEXT_SEQ, _NEWEST = at.HEAD, at.NEXT_SEQ, at.NEWEST  # of the inner loop
 
 
-class _Ring:
+class Ring:
     """What both ends share: the view of the buffer."""
 
     def __init__(self, buffer: memoryview) -> None:
@@ -102,7 +85,7 @@ class _Ring:
     @property
     def dropped(self) -> int:
         """Rows dropped because the ring was full, since it was made."""
-        return sum(self._of_device[_DROPPED : 8 * self._words[at.N_DEVICES] + 8 : 8])
+        return sum(self._of_device[at.DROPPED_WORD : 8 * self._words[at.N_DEVICES] + 8 : 8])
 
     @property
     def torn(self) -> int:
@@ -111,11 +94,11 @@ class _Ring:
 
     def seen_of(self, device: int) -> int:
         """Return the rows that were ever offered of a device (by index), dropped ones included."""
-        return self._of_device[8 * device + _SEEN]
+        return self._of_device[8 * device + at.SEEN_WORD]
 
     def dropped_of(self, device: int) -> int:
         """Return the rows of a device that were dropped."""
-        return self._of_device[8 * device + _DROPPED]
+        return self._of_device[8 * device + at.DROPPED_WORD]
 
     def device_name(self, index: int) -> str:
         """Return the name of a device, "" for 0."""
@@ -139,7 +122,7 @@ class _Ring:
         return PlanName(digest, *(text.rstrip(b"\0").decode(errors="replace") for text in texts))
 
 
-class RingWriter(_Ring):
+class RingWriter(Ring):
     """The port's end. gap: something may be missing before the next block, which then is marked AFTER_GAP."""
 
     def __init__(self, buffer: memoryview) -> None:
@@ -158,15 +141,15 @@ class RingWriter(_Ring):
         words, counts = self._words, self._of_device
         seq, device, seen, dropped, again = at.DROP.unpack_from(self._bytes, at.DROP_AT)
         if seq == again and seq > words[at.NEXT_SEQ]:
-            counts[8 * device + _DROPPED], counts[8 * device + _SEEN] = dropped, seen
+            counts[8 * device + at.DROPPED_WORD], counts[8 * device + at.SEEN_WORD] = dropped, seen
             words[at.NEXT_SEQ] = seq
         newest = FIRST_SLOT + (words[at.NEWEST] & self._mask) * SLOT
-        pos, n, _, device, _, _ = _header(self._bytes, newest)
+        pos, n, _, device, _, _ = read_header(self._bytes, newest)
         if not n or pos + n + 1 != words[at.HEAD]:  # nothing yet, or a block that was never published
             return
         first = FIRST_SLOT + (pos + 1 & self._mask) * SLOT
-        words[at.NEXT_SEQ] = max(words[at.NEXT_SEQ], _first_seq(self._bytes, first + 8)[0] + n)
-        counts[8 * device + _SEEN] += self.seen - sum(map(self.seen_of, range(words[at.N_DEVICES] + 1)))
+        words[at.NEXT_SEQ] = max(words[at.NEXT_SEQ], first_seq(self._bytes, first + 8)[0] + n)
+        counts[8 * device + at.SEEN_WORD] += self.seen - sum(map(self.seen_of, range(words[at.N_DEVICES] + 1)))
 
     def add_device(self, name: str) -> int:
         """Register a device and return its index. Raises: InternalError when the table is full."""
@@ -235,7 +218,7 @@ class RingWriter(_Ring):
         self._store(rows.tobytes(), head, n, plan, device, clock)
         self.gap = False
         self._head = words[_HEAD] = after
-        self._of_device[8 * device + _SEEN] += n
+        self._of_device[8 * device + at.SEEN_WORD] += n
         words[_NEXT_SEQ] = self._seq
         return True
 
@@ -244,8 +227,8 @@ class RingWriter(_Ring):
         seen, dropped = self.seen_of(device) + n, self.dropped_of(device) + n
         at.DROP.pack_into(self._bytes, at.DROP_AT, self._seq, device, seen, dropped, self._seq)
         self._words[at.DROPPED_BLOCKS] += 1
-        self._of_device[8 * device + _DROPPED] = dropped
-        self._of_device[8 * device + _SEEN] = seen
+        self._of_device[8 * device + at.DROPPED_WORD] = dropped
+        self._of_device[8 * device + at.SEEN_WORD] = seen
         self._words[at.NEXT_SEQ] = self._seq
         return False
 
@@ -259,8 +242,8 @@ class RingWriter(_Ring):
         self._seq = seq + n
 
     def _store(self, rows: bytes, head: int, n: int, plan: int, device: int, clock: int) -> None:
-        of = head + n * _N_SALT + plan * _PLAN_SALT + device * _DEVICE_SALT + clock * _CLOCK_SALT
-        crc = _checksum(rows, of & _32_BITS)
+        of = head + n * N_SALT + plan * PLAN_SALT + device * DEVICE_SALT + clock * CLOCK_SALT
+        crc = checksum(rows, of & MASK_32)
         start = FIRST_SLOT + (head & self._mask) * SLOT
         first, end = start + SLOT, self._end
         if first + len(rows) <= end:
@@ -270,128 +253,3 @@ class RingWriter(_Ring):
             self._bytes[first:end] = rows[:cut]
             self._bytes[FIRST_SLOT : FIRST_SLOT + len(rows) - cut] = rows[cut:]
         at.BLOCK.pack_into(self._bytes, start, head, n, plan, device, crc, clock)
-
-
-class RingReader(_Ring):
-    """The forwarder's end: read as far as you like, release what is safe elsewhere.
-
-    last: sequence number of the last row read, also by the reader before this one; 0 = none yet
-    """
-
-    def __init__(self, buffer: memoryview) -> None:
-        super().__init__(buffer)
-        self._marks = buffer[at.MARKS : at.PLAN_TABLE].cast("Q")
-        self._tries = 0
-        self._names = self.devices()
-        self.rewind()
-
-    def read(self, max_rows: int) -> Iterator[RingBlock]:
-        """Yield the next published blocks, until at least `max_rows` rows or no more; they stay in the ring."""
-        head = self._words[at.HEAD]
-        taken = 0
-        while self._cursor < head and taken < max_rows:
-            block = self._block(head)
-            if block is None:
-                return
-            taken += len(block.rows)
-            yield block
-
-    @property
-    def cursor(self) -> int:
-        """Position behind the last block read."""
-        return self._cursor
-
-    def release(self, position: int | None = None) -> None:
-        """Give back what lies before `position`, by default all that was read: it is durable elsewhere, and what was
-        missing is declared. Rows behind it that were read come again after a restart, holes before them do not."""
-        which = 1 - self._words[at.MARK]
-        if self._marked[which] is not self._declared:  # seldom: something was dropped
-            for index, n in enumerate(self._declared):
-                self._marks[which * at.MARK_WORDS + 2 + index] = n
-            self._marked[which] = self._declared
-        self._marks[which * at.MARK_WORDS] = self.last
-        self._words[at.MARK] = which
-        self._words[at.TAIL] = self._cursor if position is None else min(position, self._cursor)
-
-    def rewind(self) -> None:
-        """Read again from the last release on."""
-        mark = self._words[at.MARK] * at.MARK_WORDS
-        self._cursor = self._words[at.TAIL]
-        self.last = self._marks[mark]
-        self._declared = self._marks[mark + 2 : mark + at.MARK_WORDS].tolist()  # drops that have shown, by device
-        self._before = self._cursor, self.last, self._declared
-        self._marked: list[object] = [None, None]  # what stands in the two marks
-
-    def put_back(self) -> None:
-        """The last block read is to be read again."""
-        self._cursor, self.last, self._declared = self._before
-
-    def undeclared_of(self, device: int) -> int:
-        """Return the rows dropped of a device that have not shown as missing yet."""
-        return max(0, self.dropped_of(device) - self._declared[device])
-
-    def ahead(self) -> dict[str, int]:
-        """Return how many rows of each device are published and not yet read, from the headers of their blocks."""
-        rows: dict[str, int] = {}
-        cursor, head, names = self._cursor, self._words[at.HEAD], self.devices()
-        while cursor < head:
-            pos, n, _, device, *_ = at.BLOCK.unpack_from(self._bytes, FIRST_SLOT + (cursor & self._mask) * SLOT)
-            if pos != cursor or not 0 < n < self.slots or device >= len(names):
-                break
-            rows[names[device]] = rows.get(names[device], 0) + n
-            cursor += n + 1
-        return rows
-
-    def _block(self, head: int) -> RingBlock | None:
-        """Copy the block at the cursor and check the copy; None when it is not there yet."""
-        cursor = self._cursor
-        start = FIRST_SLOT + (cursor & self._mask) * SLOT
-        pos, n, plan, device, crc, clock = _header(self._bytes, start)
-        if pos == cursor and 0 < n < self.slots and cursor + n < head:
-            first, size, end = start + SLOT, n * SLOT, self._end
-            rows = bytes(self._bytes[first : first + size])
-            if first + size > end:
-                rows = bytes(self._bytes[first:end]) + bytes(self._bytes[FIRST_SLOT : FIRST_SLOT + first + size - end])
-            of = pos + n * _N_SALT + plan * _PLAN_SALT + device * _DEVICE_SALT + clock * _CLOCK_SALT
-            if _checksum(rows, of & _32_BITS) == crc:
-                self._before = cursor, self.last, self._declared
-                self._cursor = cursor + n + 1
-                self._tries = 0
-                if device >= len(self._names):
-                    self._names = self.devices()
-                block, seq, last = np.frombuffer(rows, SAMPLE), _first_seq(rows, 8)[0], self.last
-                missing = () if seq == last + 1 else self._missing(seq, device)
-                if seq + n > last:
-                    self.last = seq + n - 1
-                return _made(RingBlock, (plan, block, cursor, self._names[device], clock, missing))
-        self._tries += 1
-        if self._tries > TORN_TRIES:
-            self._skip(head)
-        return None
-
-    def _missing(self, seq: int, device: int) -> tuple[tuple[str, int], ...]:
-        """Return what is missing before `seq`, by device as the drops say; what no drop explains (a damaged block that
-        was skipped) is said of the device whose block shows it."""
-        left = missing_between(self.last, seq) if self.last else seq - self._words[at.FIRST_SEQ]
-        found: dict[str, int] = {}
-        if left:
-            self._declared = self._declared.copy()  # the one before is kept for put_back
-        for index in range(self._words[at.N_DEVICES] + 1) if left else ():
-            n = min(left, self.undeclared_of(index))
-            if n:
-                self._declared[index] += n
-                found[self.device_name(index)] = n
-                left -= n
-        if left:
-            name = self.device_name(device)
-            found[name] = found.get(name, 0) + left
-        return tuple(found.items())
-
-    def _skip(self, head: int) -> None:
-        """A block never became whole (damaged memory): everything up to the head is given up and counted.
-
-        The rows' own sequence numbers show the hole to whoever reads on.
-        """
-        self._words[at.TORN] += 1
-        self._cursor = head
-        self._tries = 0

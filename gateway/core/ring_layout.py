@@ -26,6 +26,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from fastcrc import crc32
+
 from gateway.core.errors import InternalError
 from gateway.core.notes import MAX_NOTES
 from gateway.core.sample import SAMPLE
@@ -55,6 +57,15 @@ MARK_WORDS = 256
 # Indexes into the header seen as u64 words
 HEAD, NEXT_SEQ, NEWEST, DROPPED_BLOCKS, N_PLANS, FIRST_SEQ, N_NOTES, N_DEVICES = range(8, 16)
 TAIL, TORN, MARK = 16, 17, 18
+SEEN_WORD, DROPPED_WORD = 6, 7  # of the eight words of a device
+# The CRC starts from position, length, plan, device and clock, so it covers them too. The salts (odd, from the golden
+# ratio and from the finalizers of MurmurHash3 and xxHash) keep different headers from starting alike.
+N_SALT, PLAN_SALT, DEVICE_SALT, CLOCK_SALT = 0x9E3779B1, 0x85EBCA6B, 0xC2B2AE3D, 0x27D4EB2F
+MASK_32 = 0xFFFFFFFF
+
+checksum = crc32.iscsi
+read_header = BLOCK.unpack_from
+first_seq = struct.Struct("<Q").unpack_from  # SAMPLE.seq stands at byte 8 of a row
 
 assert BLOCK.size == SLOT
 assert DEVICE.size * DEVICES <= MARKS - DEVICE_TABLE

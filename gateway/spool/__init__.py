@@ -6,6 +6,7 @@ from gateway.spool.files import Files, OsFiles
 from gateway.spool.layout import Extent, Loss, Stored, control_id
 from gateway.spool.pressure import Pressure
 from gateway.spool.recovery import RecoveryReport
+from gateway.spool.routed import Routed
 from gateway.spool.spool import Spool
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "OsFiles",
     "Pressure",
     "RecoveryReport",
+    "Routed",
     "Samples",
     "Spool",
     "SpoolFailed",

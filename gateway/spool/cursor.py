@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,11 @@ class SeqSet:
         self._first[begin:end] = [first]
         self._last[begin:end] = [last]
 
+    def update(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Add ranges, inclusive."""
+        for pair in ranges:
+            self.add(*pair)
+
     def __contains__(self, seq: int) -> bool:
         at = bisect_right(self._first, seq) - 1
         return at >= 0 and seq <= self._last[at]
@@ -108,7 +113,7 @@ class CursorFile:
         with disk.typed(f"reserve {self._name}"):  # a power cut while it was made can leave it short: a later save
             disk.files.allocate(self._fd, 2 * SLOT_BYTES)  # would need space, and a full disk keep us from starting
         disk.sync(self._fd, self._name)  # what is read from here on is acted upon
-        slots = [self._decode(disk.read(self._fd, SLOT_BYTES, n * SLOT_BYTES)) for n in (0, 1)]
+        slots = [decode_slot(disk.read(self._fd, SLOT_BYTES, n * SLOT_BYTES)) for n in (0, 1)]
         self._watermarks = [slot[1].done.watermark if slot else 0 for slot in slots]
         self.bad_slots = slots.count(None)
         self._generation, self.found = 0, None
@@ -133,18 +138,18 @@ class CursorFile:
         self._generation = generation
         self._watermarks[slot] = cursor.done.watermark
 
-    @staticmethod
-    def _decode(data: bytes) -> tuple[int, Cursor] | None:
-        """Return generation and cursor of one slot, or None when it is damaged or was never written."""
-        if len(data) < _SLOT.size:
-            return None
-        magic, crc, epoch, generation, durable, count = _SLOT.unpack_from(data)
-        if magic != _MAGIC or not 1 <= count <= MOST_RANGES:
-            return None
-        end = _SLOT.size + count * _RANGE.size
-        if end > len(data) or crc32c(data[_AT_EPOCH:end]) != crc:
-            return None
-        done = SeqSet()
-        for pair in _RANGE.iter_unpack(data[_SLOT.size : end]):
-            done.add(*pair)
-        return generation, Cursor(epoch, durable, done)
+
+def decode_slot(data: bytes) -> tuple[int, Cursor] | None:
+    """Return generation and cursor of one slot, or None when it is damaged or was never written."""
+    if len(data) < _SLOT.size:
+        return None
+    magic, crc, epoch, generation, durable, count = _SLOT.unpack_from(data)
+    if magic != _MAGIC or not 1 <= count <= MOST_RANGES:
+        return None
+    end = _SLOT.size + count * _RANGE.size
+    if end > len(data) or crc32c(data[_AT_EPOCH:end]) != crc:
+        return None
+    done = SeqSet()
+    for pair in _RANGE.iter_unpack(data[_SLOT.size : end]):
+        done.add(*pair)
+    return generation, Cursor(epoch, durable, done)

@@ -12,8 +12,9 @@ Order, so that a crash at any point neither loses a message nor declares one tha
      nothing else knows. So no more is carried over than a slot has ranges for.
   5. The segment is removed.
 
-Full is the limit, and full is the disk: a segment is only begun when the one after it, the spare, is reserved too. If
-the disk has no space for a spare, segments are given up until it has.
+Full is the limit, and full is the disk: when a segment is begun, the one after it, the spare, is reserved too. If the
+disk has no space for a spare, segments are given up until it has: at once, while the new segment is empty and has room
+for what is carried over.
 """
 
 from __future__ import annotations

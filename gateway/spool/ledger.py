@@ -102,7 +102,7 @@ def _thrown_away(line: bytes) -> int:
     """Return what the first line of a file says of those before it; 0 for any other line."""
     try:
         return msgspec.json.decode(line, type=_Thrown).thrown_away
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return 0
 
 

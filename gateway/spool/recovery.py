@@ -26,8 +26,9 @@ from gateway.spool.compression import require_zstd
 from gateway.spool.cursor import CursorFile, SeqSet
 from gateway.spool.errors import SpoolRefused
 from gateway.spool.files import Disk
-from gateway.spool.layout import FORMAT, HEADER_BYTES, Extent, Loss, decode_header, number_of, parse_name
+from gateway.spool.layout import FORMAT, HEADER_BYTES, Loss, decode_header, number_of, parse_name
 from gateway.spool.ledger import Ledger
+from gateway.spool.routed import Routed
 from gateway.spool.scan import Scan
 from gateway.spool.segment import Segment
 
@@ -43,7 +44,7 @@ class RecoveryReport:
     segments: segment files there; waiting: messages to be sent; lost: messages declared lost now
     cut_bytes: of a torn append; damaged: byte ranges without a valid record; quarantined: new copies of them
     cursor_slots_bad: 2 means that everything still stored is sent once more
-    newest: last extent stored of each device, so that samples still in the ring are not stored twice
+    routed: how far each device was cared for, so that samples still in the ring are not stored twice
     """
 
     segments: int = 0
@@ -53,7 +54,7 @@ class RecoveryReport:
     damaged: int = 0
     quarantined: list[str] = field(default_factory=list)
     cursor_slots_bad: int = 0
-    newest: dict[str, Extent] = field(default_factory=dict)
+    routed: dict[str, Routed] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -99,7 +100,6 @@ def recover(disk: Disk, segments: list[Segment], cursor: CursorFile, ledger: Led
     epoch = max(known.epoch if known else 0, newest.identity.epoch if newest else 0)
     tops = [0]
     losses: list[tuple[int, Loss]] = []
-    last_of: dict[str, tuple[int, Extent]] = {}
     resent: dict[int, list[tuple[int, str]]] = {}
     there = SeqSet()
     for segment in segments.copy():
@@ -109,30 +109,30 @@ def recover(disk: Disk, segments: list[Segment], cursor: CursorFile, ledger: Led
             if segment is not newest:  # which knows the epoch; the next open removes it
                 segment.remove()
             continue
-        for pair in segment.present():
-            there.add(*pair)
-        if found.resent:
-            resent[segment.identity.number] = found.resent
+        there.update(segment.present())
+        resent[segment.identity.number] = found.resent
         losses += [(segment.identity.number, loss) for loss in found.losses]
         tops.append(segment.last_seq)
-        for device, last in found.newest.items():
-            last_of[device] = max(last, last_of.get(device, last), key=lambda pair: pair[0])
+        report.routed |= found.routed
         segment.close()
-    report.newest = {device: extent for device, (_, extent) in last_of.items()}
-    done = known.done if known else _before(first, segments)
+    done = known.done if known else done_before(first, {seq for segment in segments for seq in segment.carried})
     for _, loss in losses:
-        for pair in loss.spans:
-            done.add(*pair)
+        done.update(loss.spans)
         tops.append(loss.last_message)
     tops += [known.durable if known else 0, *(last for _, last in done.ranges())]
-    for pair in done.ranges():
-        there.add(*pair)
+    there.update(done.ranges())
     ledger.take_over(losses)
-    for seq, told in (pair for pairs in resent.values() for pair in pairs):
-        if _waits(number_of(told), segments, done):  # nobody knows any more that it was rejected: once is enough
-            done.add(seq, seq)
+    _leave_out_twins(segments, done, resent)
     again = _count(segments, done, resent)
     return Recovered(done, max(tops), epoch, there.gaps(1, max(tops)), again, report)
+
+
+def _leave_out_twins(segments: list[Segment], done: SeqSet, resent: dict[int, list[tuple[int, str]]]) -> None:
+    """A resent message of which the first one waits, because the cursor that knew it as rejected is gone: once is
+    enough."""
+    for seq, told in (pair for pairs in resent.values() for pair in pairs):
+        if _waits(number_of(told), segments, done):
+            done.add(seq, seq)
 
 
 def _waits(number: tuple[int, int], segments: list[Segment], done: SeqSet) -> bool:
@@ -144,11 +144,10 @@ def _waits(number: tuple[int, int], segments: list[Segment], done: SeqSet) -> bo
     )
 
 
-def _before(first: int, segments: list[Segment]) -> SeqSet:
-    """Without a cursor: what was before the oldest segment is done, but for what was carried over into one."""
-    carried = sorted({seq for segment in segments for seq in segment.carried if seq < first})
+def done_before(first: int, carried: set[int]) -> SeqSet:
+    """Without a cursor: what was before seq `first`, of the oldest segment, is done, but for what was carried over."""
     done = SeqSet()
-    for previous, seq in pairwise((0, *carried, first)):
+    for previous, seq in pairwise((0, *sorted(seq for seq in carried if seq < first), first)):
         done.add(previous + 1, seq - 1)
     return done
 

@@ -16,9 +16,9 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from fastcrc.crc32 import iscsi as crc32c
 
 from gateway.spool.layout import Extent, RecordFlag, Stored
 
@@ -29,9 +29,8 @@ _RESENT = b'{"resent":'
 
 
 class Rejected(msgspec.Struct, kw_only=True):
-    """One rejected message. message: the ER7 text; exact: the same in base64, when it is not UTF-8.
-
-    `jq -r .message` shows it.
+    """One rejected message. message: the ER7 text, `jq -r .message` shows it; exact: the same in base64, when it is not
+    UTF-8; check: CRC-32C of the line with a check of 0, because what a damaged line says must never be sent.
     """
 
     control_id: str
@@ -43,6 +42,11 @@ class Rejected(msgspec.Struct, kw_only=True):
     exact: str = ""
     periodic: bool = True
     clock_quality: int = 0
+    check: int = 0
+
+    def checked(self) -> Rejected:
+        """Return it with its check."""
+        return msgspec.structs.replace(self, check=crc32c(msgspec.json.encode(msgspec.structs.replace(self, check=0))))
 
     @property
     def payload(self) -> bytes:
@@ -85,15 +89,17 @@ def rejected_line(stored: Stored, reason: str, rejected: str) -> bytes:
         periodic=bool(stored.flags & RecordFlag.PERIODIC),
         clock_quality=stored.clock_quality,
     )
-    return msgspec.json.encode(line)
+    return msgspec.json.encode(line.checked())
 
 
 def parse(lines: Iterable[bytes]) -> Iterator[Rejected | Resent]:
     """Yield what the lines say; a damaged one is left out."""
     for line in lines:
         kind: type[Rejected] | type[Resent] = Resent if line.startswith(_RESENT) else Rejected
-        with suppress(msgspec.MsgspecError, ValueError):
-            yield msgspec.json.decode(line, type=kind)
+        with suppress(msgspec.MsgspecError, ValueError):  # bytes that are no UTF-8, or no base64
+            entry = msgspec.json.decode(line, type=kind)
+            if isinstance(entry, Resent) or entry.check == entry.checked().check:
+                yield entry
 
 
 def latest(lines: Iterable[bytes]) -> dict[str, tuple[str, str]]:
@@ -126,8 +132,3 @@ def ask(spool: Path, request: Request, name: str) -> Path:
     finally:
         os.close(fd)
     return path
-
-
-def as_json(value: Any) -> Any:
-    """Return plain values for printing."""
-    return msgspec.to_builtins(value)

@@ -83,7 +83,7 @@ class Resender:
         self._disk.close(fd)
         try:
             request = msgspec.json.decode(data, type=Request)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return []
         if request.every:
             return [control_id for control_id, (_, at) in latest(self._rejected.lines()).items() if not at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections import Counter
 from collections.abc import Callable
@@ -14,15 +15,17 @@ from gateway.spool.layout import (
     MESSAGE,
     MESSAGE_BYTES,
     RECORD_BYTES,
-    Extent,
+    ROUTED,
     Identity,
     Loss,
     RecordFlag,
+    decode_routed,
     message_parts,
     record_head,
     record_size,
     resync,
 )
+from gateway.spool.routed import Routed
 
 
 def _always(_: int) -> bool:
@@ -39,7 +42,7 @@ class Scan:
     holes: byte ranges (begin, end) without a valid record, with valid ones behind them
     end: just behind the last valid record
     tail: how many bytes behind `end` are not zero padding: a torn append, or damage
-    newest: of each device the message with the highest seq that was not sent a second time: seq, extent
+    routed: how far each device was cared for at the end of the segment
     samples: of each device, in the messages that count; periodic: how many of these messages are PERIODIC
     resent: seq and control id of the RESENT messages that count
     compressed: whether any message is
@@ -51,7 +54,7 @@ class Scan:
     holes: list[tuple[int, int]] = field(default_factory=list)
     end: int = HEADER_BYTES
     tail: int = 0
-    newest: dict[str, tuple[int, Extent]] = field(default_factory=dict)
+    routed: dict[str, Routed] = field(default_factory=dict)
     samples: Counter[str] = field(default_factory=Counter)
     periodic: int = 0
     resent: list[tuple[int, str]] = field(default_factory=list)
@@ -91,33 +94,50 @@ def _take(found: Scan, data: bytes, pos: int, identity: Identity, counts: Callab
     """Enter the valid record at `pos`; False for one that cannot be of this segment."""
     kind, flags, epoch, seq = record_head(data, pos)
     size = int.from_bytes(data[pos : pos + 4], "little")
-    if kind == LOSS:
-        loss = Loss.decode(data[pos + RECORD_BYTES : pos + size])
-        if loss:
-            found.losses.append(loss)
-        return loss is not None
+    if kind in (LOSS, ROUTED):
+        return _take_note(found, kind, data[pos + RECORD_BYTES : pos + size])
     least = RECORD_BYTES + MESSAGE_BYTES
     if flags & RecordFlag.RESENT and size > RECORD_BYTES:
         least += 1 + data[pos + RECORD_BYTES]
     if kind not in (MESSAGE, CARRIED) or size < least:
         return False
+    try:
+        told, extent, routed, _, _ = message_parts(data[pos : pos + size], 0, flags)
+    except struct.error:
+        return False
     if kind == CARRIED:
         if epoch > identity.epoch or seq >= identity.first_seq:
             return False
-        found.carried[seq] = pos
+        if found.carried.setdefault(seq, pos) != pos:
+            return True
     else:
-        missing = seq - identity.first_seq - len(found.offsets)
-        if epoch != identity.epoch or not 0 <= missing <= len(data) // RECORD_BYTES:
+        index = seq - identity.first_seq
+        if epoch != identity.epoch or not 0 <= index <= len(found.offsets) + len(data) // RECORD_BYTES:
             return False
-        found.offsets.extend([0] * missing)
-        found.offsets.append(pos)
-    told, extent, _, _ = message_parts(data, pos, flags)
-    if not told and seq > found.newest.get(extent.device, (0,))[0]:
-        found.newest[extent.device] = (seq, extent)
+        found.offsets.extend([0] * (index + 1 - len(found.offsets)))
+        if found.offsets[index]:  # only where bytes of a file have changed places
+            return True
+        found.offsets[index] = pos
+    if kind == MESSAGE and not told:  # what was carried over or is sent a second time is of earlier samples
+        found.routed[extent.device] = routed
     found.compressed |= bool(flags & RecordFlag.ZSTD)
     if counts(seq):
         found.samples[extent.device] += extent.count
         found.periodic += bool(flags & RecordFlag.PERIODIC)
         if told:
             found.resent.append((seq, told))
+    return True
+
+
+def _take_note(found: Scan, kind: int, payload: bytes) -> bool:
+    """Enter a record that is no message."""
+    if kind == LOSS:
+        loss = Loss.decode(payload)
+        if loss:
+            found.losses.append(loss)
+        return loss is not None
+    try:
+        found.routed |= decode_routed(payload)
+    except struct.error:
+        return False
     return True

@@ -40,6 +40,7 @@ from gateway.spool.ledger import Journal
 from gateway.spool.pressure import Pressure
 from gateway.spool.rejected import FILE, REJECTED_BYTES, rejected_line
 from gateway.spool.resend import Resender
+from gateway.spool.routed import Routed
 from gateway.spool.store import Clock, Store
 from gateway.spool.times import iso
 
@@ -131,18 +132,27 @@ class Spool:
         """Return seq and MSH-10 of the message to be encoded next; the same until it is appended."""
         return self._store.next_seq, control_id(self._gateway, self._store.epoch, self._store.next_seq)
 
-    def append(self, message: Message, extent: Extent, periodic: bool = True, clock_quality: int = 0) -> None:
+    def append(
+        self,
+        message: Message,
+        extent: Extent,
+        periodic: bool = True,
+        clock_quality: int = 0,
+        routed: Routed | None = None,
+    ) -> None:
         """Take the message with the next control id. Durable after the next `sync`.
 
         extent: the samples in it; periodic: it holds periodic values, states or waves only, so it may be dropped before
-        others when space runs out; clock_quality: of its times, one byte, kept as it is.
+        others when space runs out; clock_quality: of its times, one byte, kept as it is; routed: how far the device is
+        cared for with it, by default up to its last sample.
         """
         self._disk.check()
         if (message.seq, message.control_id) != self.next_control_id():
             raise InternalError(f"message {message.control_id} is not the next one, {self.next_control_id()[1]}")
         flags = (RecordFlag.PERIODIC if periodic else 0) | (RecordFlag.ZSTD if self._compressed else 0)
-        self._store.append(message_payload(message, extent, flags), extent, flags, clock_quality)
-        self._store.newest[extent.device] = extent
+        routed = routed or Routed(extent.last_seq)
+        self._store.append(message_payload(message, extent, flags, routed), extent, flags, clock_quality)
+        self._store.care(extent.device, routed)
         self.counters.appended += 1
         self._store.tally(extent.device).appended += extent.count
 
@@ -188,9 +198,9 @@ class Spool:
         """Samples of each device that `declare_loss` was told of since this open. In no other count."""
         return dict(self._store.losses.declared)
 
-    def last_extent(self, device: str) -> Extent | None:
-        """Return the newest extent of a device in here, so that samples still in the ring are not stored twice."""
-        return self._store.newest.get(device)
+    def routed(self, device: str) -> Routed | None:
+        """Return how far a device was cared for with its last message; None when the spool knows nothing of it."""
+        return self._store.routed.get(device)
 
     def losses(self) -> list[Loss]:
         """Return every loss ever declared, oldest first."""
@@ -293,6 +303,7 @@ class Spool:
 
     def checkpoint(self) -> None:
         """Save the cursor now if it has moved, and remove what is done: fewer duplicates after a crash."""
+        self._disk.check()
         self._store.checkpoint()
 
 

@@ -11,33 +11,39 @@ Order of syncs
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.core.clock import EARLIEST_NS
 from gateway.core.errors import InternalError
 from gateway.spool.chain import Chain
 from gateway.spool.counters import Counters, Samples
 from gateway.spool.cursor import Cursor, CursorFile
-from gateway.spool.errors import SpoolRefused
+from gateway.spool.errors import SpoolFull, SpoolRefused
 from gateway.spool.files import Disk
 from gateway.spool.fullness import Fullness
 from gateway.spool.layout import (
     HEADER_BYTES,
     MESSAGE,
     RECORD_BYTES,
+    ROUTED,
     Extent,
     RecordFlag,
     Stored,
     encode_record,
     record_extent,
+    routed_payload,
 )
 from gateway.spool.ledger import LEDGER_BYTES, Ledger
 from gateway.spool.losses import Losses
 from gateway.spool.recovery import QUARANTINE, find_segments, recover
+from gateway.spool.routed import Routed
 from gateway.spool.segment import FLUSH_BYTES, ActiveSegment, Segment
 
 LATEST_FIRST_EPOCH = 0xF000_0000  # the year 2097; leaves room for restarts in 32 bits
+ROUTED_DEVICES = 256  # a gateway has fewer; names of devices that are gone are forgotten at last
 
 Clock = Callable[[], tuple[int, int]]
 """Returns (monotonic ns, UTC ns)."""
@@ -46,7 +52,8 @@ Clock = Callable[[], tuple[int, int]]
 class Store:
     """Messages and losses on disk.
 
-    report: what the open found; done: seqs that need no further care; newest: last extent of each device
+    report: what the open found; done: seqs that need no further care
+    routed: how far each device is cared for; each segment begins with it, so that removing one forgets nothing
     epoch; next_seq: of the next message; durable: last synced seq
     resent: seq by control id of the rejected messages that wait again
     began_ns, saved_ns: monotonic ns of the open, and of the last cursor
@@ -70,7 +77,7 @@ class Store:
             disk.sync_dir(folder)
         found = recover(disk, self.chain.segments, self._cursor, self.ledger)
         self.report = found.report
-        self.newest = dict(found.report.newest)
+        self.routed = dict(found.report.routed)
         self.done = found.done
         self.resent = found.resent
         self.losses = Losses(self, found.missing)
@@ -82,9 +89,15 @@ class Store:
         self._begin()
 
     def _first_epoch(self) -> int:
-        """A spool that knows nothing may have been wiped: begin where no earlier life of it can have been."""
+        """A spool that knows nothing may have been wiped: begin where no earlier life of it can have been.
+
+        That is now. A clock that was never set says 1970 at each boot, so two lives would begin at one number: then it
+        is a number by chance, below all that a clock gives.
+        """
         seconds = self.clock()[1] // 1_000_000_000
-        return seconds if 0 < seconds < LATEST_FIRST_EPOCH else 1
+        if EARLIEST_NS // 1_000_000_000 <= seconds < LATEST_FIRST_EPOCH:
+            return seconds
+        return 1 + secrets.randbelow(EARLIEST_NS // 1_000_000_000 - 1)
 
     def _begin(self) -> None:
         """Go on in a new segment and declare what is missing."""
@@ -140,6 +153,9 @@ class Store:
         if active is None or not active.fits(size, self._reserve):
             self.fullness.keep_limit(self._segment_bytes)
             self.fullness.reserve()
+            self.room(size, self._reserve)
+            with suppress(SpoolFull):  # now, while the new one has room for what is carried over
+                self.fullness.reserve()
         elif active.empty:  # begun by an open or for a loss, which the limit does not hinder
             self.fullness.keep_limit(self._segment_bytes - active.end)
         active = self.room(size, self._reserve)
@@ -173,9 +189,26 @@ class Store:
             raise SpoolRefused(f"no space for {size} bytes", str(self.path), "give the disk some space")
         return active
 
+    def care(self, device: str, routed: Routed) -> None:
+        """Remember how far a device is cared for; the one last heard of stands last."""
+        self.routed.pop(device, None)
+        self.routed[device] = routed
+
+    def _note_routed(self, active: ActiveSegment) -> None:
+        """Begin a segment with how far each device is cared for, durable before any segment before it can go."""
+        devices = list(self.routed.items())[-ROUTED_DEVICES:]
+        payload = routed_payload(dict(devices))
+        if len(payload) > self._reserve:  # then less is known, and after a crash more comes twice
+            payload = routed_payload({device: routed.without_open() for device, routed in devices})
+        if devices and active.fits(RECORD_BYTES + len(payload), self._reserve):
+            active.add(encode_record(ROUTED, self.epoch, 0, self.clock(), active.salt, payload))
+            with suppress(SpoolRefused):  # it is written with what comes next
+                active.sync()
+
     def _grow(self) -> ActiveSegment:
         self.sync()
         active = self.chain.grow(self.epoch, self.next_seq)
+        self._note_routed(active)
         with suppress(SpoolRefused):  # the next segment is not needed yet
             self.chain.spare.prepare()
         return active

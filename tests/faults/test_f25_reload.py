@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -108,6 +110,16 @@ def spool_epochs(database: Path) -> set[str]:
         return {identity.split("-")[-2] for (identity,) in db.execute("SELECT control_id FROM message")}
 
 
+def hang_up(rig: Rig) -> None:
+    """SIGHUP, as systemctl reload sends it: a process without a terminal takes it as reload."""
+    for role in rig.roles:
+        before = rig.parts[role].said().count("INFO mdi.reload: reloaded: ")
+        os.kill(rig.parts[role].pid, signal.SIGHUP)
+        wait_until(
+            lambda role=role, n=before: rig.parts[role].said().count("INFO mdi.reload: reloaded: ") > n, rig.logs, 60
+        )
+
+
 def places(database: Path) -> dict[int, str]:
     """Return n -> bed of d2, as KITA holds it."""
     sql = (
@@ -158,6 +170,7 @@ def test_a_reload_touches_what_was_edited_and_nothing_else(tmp_path: Path, split
             row.count += 1
             rig.wait_flowing("d2")
         refuse(edited, chance)
+        hang_up(rig)
         if not edited.present:
             edit(edited, "remove", chance)
         for device in DEVICES:

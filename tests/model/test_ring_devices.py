@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.core import ring as ring_module
 from gateway.core.errors import InternalError
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import DEVICES, PlanName, buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 from gateway.core.sample import SAMPLE
 
 PLAN = PlanName(b"d" * 32, "vendor/model", "1")
@@ -37,11 +38,9 @@ def offer(writer: RingWriter, device: str, n: int) -> bool:
 
 def account(reader: RingReader, had: Counter[str]) -> dict[str, int]:
     """What is known of each device, beside what was ever seen of it; equal when nothing is unaccounted for."""
-    ahead = reader.ahead()
-    return {
-        name: had[name] + ahead.get(name, 0) + reader.undeclared_of(index)
-        for index, name in enumerate(reader.devices())
-    }
+    counts = reader.counts()
+    assert counts is not None
+    return {name: had[name] + ahead + undeclared for name, (_, ahead, undeclared) in counts.items()}
 
 
 class DevicesMachine(RuleBasedStateMachine):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gateway.core.errors import ConfigError, InternalError
-from gateway.core.ring import TORN_TRIES, RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import (
     FIRST_SLOT,
     MAGIC,
@@ -30,6 +30,7 @@ from gateway.core.ring_layout import (
     format_buffer,
     missing_between,
 )
+from gateway.core.ring_reader import TORN_TRIES, RingReader
 from gateway.core.sample import SAMPLE, Flag
 from gateway.ring_file import RingFile
 

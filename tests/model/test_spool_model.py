@@ -1,4 +1,5 @@
-"""The spool against a dumb model, by random actions: crashes, damage at rest, a full disk, answers in any order.
+"""The spool against a dumb model, by random actions: crashes, damage at rest, a full disk, clock steps, answers in any
+order, messages that are too old.
 
 The model knows only what a user of the spool knows: which messages were promised, which were answered, and which bytes
 of which file a test has destroyed. It must never be surprised.
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.message import Message
-from gateway.spool import Extent, Spool, SpoolRefused
+from gateway.spool import Extent, Routed, Spool, SpoolRefused
 from gateway.spool.cursor import SLOT_BYTES
 from tests.model.spool_disk import MemoryDisk
 
@@ -42,7 +43,7 @@ class SpoolModel(RuleBasedStateMachine):
     def begin(self, limit: int) -> None:
         self.disk = MemoryDisk()
         self.limit = limit * SEGMENT
-        self.now = 10**18
+        self.now = self.utc = 18 * 10**17
         self.owing = False  # a loss may not be declared yet, for want of space
         self.ids: dict[str, bytes] = {}  # every id ever used, its bytes
         self.sent: dict[int, Message] = {}  # appended, by seq
@@ -63,7 +64,8 @@ class SpoolModel(RuleBasedStateMachine):
 
     def clock(self) -> tuple[int, int]:
         self.now += 10**7
-        return self.now, self.now
+        self.utc += 10**7
+        return self.now, self.utc
 
     def start(self) -> None:
         self.spool = Spool.open(
@@ -100,7 +102,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.spool.append(message, extent, periodic=seq % 4 > 0)
         self.ids[control_id] = payload
         self.sent[seq] = message
-        assert self.spool.last_extent(extent.device) == extent
+        assert self.spool.routed(extent.device) == Routed(extent.last_seq)
 
     @rule()
     def sync(self) -> None:
@@ -130,6 +132,21 @@ class SpoolModel(RuleBasedStateMachine):
                 assert json.loads(line)["control_id"] == self.sent[seq].control_id
                 self.done.add(seq)
                 self.here.add(seq)
+
+    @rule(n=st.integers(0, 5), later=st.booleans())
+    def expire(self, n: int, later: bool) -> None:
+        """One of the oldest is too old, or would be if it were older."""
+        for message in self.spool.unacknowledged(0, n)[-1:]:
+            with self.refused():
+                if self.spool.expire(message.seq, self.utc + 1 if later else 0):
+                    assert later
+                    assert message not in self.spool.unacknowledged(0, n)
+                    assert self.spool.losses()[-1].first_message == message.seq
+
+    @rule(seconds=st.sampled_from((-(10**9), -3600, -1, 1, 3600, 10**8)))
+    def step_clock(self, seconds: int) -> None:
+        """The wall clock is set, to 1970 at the earliest; the monotonic one is not."""
+        self.utc = max(0, self.utc + seconds * 10**9)
 
     @rule()
     def declare(self) -> None:
@@ -236,7 +253,7 @@ class SpoolModel(RuleBasedStateMachine):
             span = set(range(loss.first_message, loss.last_message + 1)) if loss.messages else set()
             lost |= span
             assert loss.messages <= len(span)
-            assert loss.reason in {"full", "damaged", "ring full"}
+            assert loss.reason in {"full", "damaged", "ring full", "expired"}
             assert loss.reason != "damaged" or span <= self.fragile | (span - self.promised)
         missing = self.promised - self.done - lost - {m.seq for m in waiting}
         assert not missing or self.owing, f"lost in silence: {missing}"

@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from gateway.collect import ForwardPlan
 from gateway.core.clock import NOTHING_SAID, ClockState
 from gateway.core.errors import InternalError, ProfileError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.plan import Plan
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 from gateway.core.sample import SAMPLE, Block
 from gateway.delivery import ForwardLimits
-from gateway.forward import Forwarder, ForwardPlan, RingSource
-from gateway.lane import Stream
+from gateway.forward import Forwarder
+from gateway.lane import Spot, Stream
+from gateway.ring_source import RingSource
 from gateway.route import Router
 from gateway.spool import Spool
 from gateway.spool.files import Files
@@ -136,14 +139,20 @@ class Rig:
             clock=lambda: (int(self.now * 1e9), 0),
         )
         rings = [RingSource(f"port{i}", RingReader(b)) for i, b in enumerate(self.buffers)]
-        lanes = [f"device{i}" for i in range(len(self.buffers))]
+        lanes = [(f"port{i}", f"device{i}") for i in range(len(self.buffers))]
         make = ForwardPlan(
             self.compile,  # type: ignore[arg-type]
             self.streams,
         )
         self.forwarder = Forwarder(rings, lanes, make, self.spool, self.sink, self.limits)
 
-    def streams(self, _device: str, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
+    def crash_and_start(self) -> None:
+        """kill -9 of the forwarder, and its next start."""
+        self.spool._disk.close_all()
+        self.sink.under_way.clear()
+        self.start()
+
+    def streams(self, _spot: Spot, plan: Plan, _name: PlanName, _note: object) -> list[Stream]:
         encoder = FakeEncoder(plan.digest[:1].decode())
         return [Stream(frozenset({"numeric"}), Router([self.interval]), encoder, "topic", self.rows_per_message)]
 
@@ -161,6 +170,13 @@ class Rig:
     def step(self, seconds: float = 0.1) -> None:
         self.now += seconds
         self.forwarder.step(self.now, int(self.now * 1e9) + self.set_ns)
+        self.balance()
+
+    def balance(self) -> None:
+        """The equation holds for every device, at any moment."""
+        self.forwarder.look()
+        for name, account in self.forwarder.accounts.items():
+            assert not account.difference, f"{name}: {account}"
 
     def steps(self, n: int = 5) -> None:
         for _ in range(n):

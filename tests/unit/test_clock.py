@@ -22,8 +22,9 @@ from gateway.core.clock import (
     StepNotes,
     state_of,
 )
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 
 S = 1_000_000_000
 YEAR = 365 * 86400 * S

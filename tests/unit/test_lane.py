@@ -70,15 +70,20 @@ samples = st.tuples(
     st.sampled_from([None, 0.0, 5.0]),
     st.sampled_from([None, 0.0, 2.0]),
     st.sampled_from([None, 1.0]),
-    st.lists(st.one_of(samples, st.floats(0, 60), st.none()), max_size=30),
+    st.lists(st.one_of(samples, st.floats(0, 60), st.none(), st.booleans()), max_size=30),
 )
-def test_every_sample_of_three_streams_is_sent_waits_is_thinned_or_is_not_routed(
+def test_every_sample_of_three_streams_is_sent_waits_is_thinned_given_up_or_not_routed(
     interval: float | None, waves: float | None, watchdog_s: float | None, steps: list[object]
 ) -> None:
     made, out, given_ = lane(interval=interval, waves=waves, watchdog_s=watchdog_s), 0, 0
+    thin, given_up = False, 0
     for n, step in enumerate([*steps, END_OF_TIME / S]):
         if step is None:
             made.use(NAMES[n % 2], ThreeKinds(), streams(interval, waves, watchdog_s))  # type: ignore[arg-type]
+            made.thin(thin)
+        elif isinstance(step, bool):
+            thin = step
+            made.thin(thin)
         elif isinstance(step, float):
             made.due(round(step * S), round(step * S))
         else:
@@ -92,7 +97,11 @@ def test_every_sample_of_three_streams_is_sent_waits_is_thinned_or_is_not_routed
         counters = made.counters
         assert counters.seen == given_
         assert counters.sent == out
-        assert counters.seen == counters.sent + waiting(made) + counters.thinned + counters.not_routed
+        given_up += made.take_given_up().count
+        assert counters.given_up == given_up
+        left = counters.thinned + counters.not_routed + counters.given_up
+        assert counters.seen == counters.sent + waiting(made) + left
+        assert len(made.open()) == waiting(made)
     assert waiting(made) == 0
 
 

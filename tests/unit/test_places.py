@@ -45,7 +45,7 @@ def test_wrong_value_on_wrong_patient_bed_edited_by_a_reload(ward: Ward) -> None
     beds, expected = ["1", "2", "3", "1"], {}
     forward = ward.start(config := ward.config({"p": [("pump", beds[0])], "q": [("monitor", "9")]}))
     for bed in beds:
-        expected |= {ward.measure(config, "p", "pump"): ("pump", forward._places.in_force["pump"].bed)}
+        expected |= {ward.measure(config, "p", "pump"): ("pump", forward._places.in_force["p", "pump"].bed)}
         ward.reload(config := ward.config({"p": [("pump", bed)], "q": [("monitor", "9")]}))
         wait_until(lambda: not forward._places.coming)
         expected |= {ward.measure(config, "p", "pump"): ("pump", bed)}
@@ -56,28 +56,40 @@ def test_wrong_value_on_wrong_patient_bed_edited_by_a_reload(ward: Ward) -> None
 def test_wrong_value_on_wrong_patient_positions_shifted_by_an_edit(ward: Ward) -> None:
     """The number in a sample is a position in the configuration that its port had read: it decides nothing.
 
-    All devices are on one line here, so all wait in one ring.
+    The ports have read both files, before and after the edit, and all of it waits when the sender starts.
     """
     old = ward.config({"p": [("pump", "1")], "q": [("monitor", "2")]})
-    a, b = ward.measure(old, "p", "pump", 0), ward.measure(old, "p", "monitor", 1)
+    a, b = ward.measure(old, "p", "pump", 0), ward.measure(old, "q", "monitor", 1)
     new = ward.config({"r": [("scale", "3")], "q": [("monitor", "2")], "p": [("pump", "1")]})
+    c, d, e = (
+        ward.measure(new, "r", "scale", 0),
+        ward.measure(new, "q", "monitor", 1),
+        ward.measure(new, "p", "pump", 2),
+    )
     ward.start(new)
-    c, d, e = (ward.measure(new, "p", name, i) for i, name in enumerate(("scale", "monitor", "pump")))
     told = ward.wait_told(a, b, c, d, e)
     assert told == {a: ("pump", "1"), b: ("monitor", "2"), c: ("scale", "3"), d: ("monitor", "2"), e: ("pump", "1")}
 
 
-def test_wrong_value_on_wrong_patient_names_swapped_between_ports(ward: Ward) -> None:
-    """Two devices change their names: what waits keeps the name and the place under which it was measured."""
+@pytest.mark.parametrize("how", ["reload", "restart"])
+def test_wrong_value_on_wrong_patient_names_swapped_between_ports(ward: Ward, how: str) -> None:
+    """Two devices swap their names, and the sender is told first: a line keeps its name and place until it is told."""
     old = ward.config({"p": [("left", "1")], "q": [("right", "2")]})
-    ward.start(old)
-    ward.stop()
+    forward = ward.start(old)
+    if how == "restart":
+        ward.stop()
     a, b = ward.measure(old, "p", "left"), ward.measure(old, "q", "right")
-    forward = ward.start(new := ward.config({"p": [("right", "1")], "q": [("left", "2")]}))
+    new = ward.config({"p": [("right", "1")], "q": [("left", "2")]})
+    if how == "restart":
+        forward = ward.start(new)
+    else:
+        ward.reload(new)
     wait_until(lambda: not forward._places.coming)
-    c, d = ward.measure(new, "p", "right"), ward.measure(new, "q", "left")
-    told = ward.wait_told(a, b, c, d)
-    assert told == {a: ("left", "1"), b: ("right", "2"), c: ("right", "1"), d: ("left", "2")}
+    c, d = ward.measure(old, "p", "left"), ward.measure(old, "q", "right")  # the ports do not know it yet
+    e, f = ward.measure(new, "p", "right"), ward.measure(new, "q", "left")
+    expected = {a: ("left", "1"), b: ("right", "2"), c: ("left", "1"), d: ("right", "2")}
+    expected |= {e: ("right", "1"), f: ("left", "2")}
+    assert ward.wait_told(*expected) == expected
 
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
@@ -99,8 +111,8 @@ def test_the_last_samples_of_a_port_that_was_removed_go_out_under_its_last_place
 def test_a_device_that_the_sender_does_not_know_waits_until_it_does(ward: Ward) -> None:
     """The ports were told of a new device first, and the sender is told later."""
     forward = ward.start(ward.config({"p": [("pump", "1")]}))
-    new = ward.config({"p": [("pump", "1")], "q": [("monitor", "2")]})
-    a = ward.measure(new, "p", "monitor", 1)
+    new = ward.config({"p": [("monitor", "2")]})
+    a = ward.measure(new, "p", "monitor")
     wait_until(lambda: forward.forwarder.rings[0].blocked == "device monitor is not in this configuration")
     assert not ward.told()
     ward.reload(new)
@@ -132,11 +144,11 @@ def test_a_damaged_file_of_places_is_said_and_ends_nothing(
 ) -> None:
     config = ward.config({"p": [("pump", "1")]})
     path = tmp_path / "places.json"
-    for damage in ("", "[1]", '{"pump": {"bed": 1}}', '{"pump'):
+    for damage in ("", "[1]", '{"p/pump": {"bed": 1}}', '{"pump": {}}', '{"p/pump'):
         path.write_text(damage)
         with caplog.at_level(logging.ERROR):
             places = Places(path)
         assert not places.in_force
         places.want(identities(config))
-        assert json.loads(path.read_text())["pump"]["bed"] == "1"
-    assert len(caplog.records) == 4
+        assert json.loads(path.read_text())["p/pump"]["bed"] == "1"
+    assert len(caplog.records) == 5

@@ -16,8 +16,9 @@ from gateway.core.frame import NEED_DATA, Event, Fault, Frame, Identified, Readi
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import parse_profile
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 from gateway.core.transmit import Gate
 from gateway.links.base import LinkEnded
 from gateway.port import Clocks, Port, PortDevice, guarded

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.notes import MAX_NOTES, NOTE_BYTES
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import PlanName, buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 from gateway.core.sample import SAMPLE
 from gateway.ring_file import RingFile
 

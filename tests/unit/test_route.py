@@ -128,3 +128,48 @@ def test_a_gap_is_told_by_the_next_sample_that_goes_out() -> None:
     assert (row["value"], row["flags"]) == (99, gap)
     r.take(rows((61, 1, 97, 0, 0)))
     assert r.due(120 * S, 120 * S)["flags"].tolist() == [0]
+
+
+def thin_router() -> Router:
+    """Metric 0 is measured, 1 is a state, 2 is measured and routed once a minute anyhow."""
+    made = Router((0, 0, 60), periodic=(True, False, True))
+    made.thin(True)
+    return made
+
+
+def test_a_thinned_route_sends_a_number_once_a_minute_and_declares_what_it_gives_up() -> None:
+    r = thin_router()
+    assert not len(r.take(rows(*((t, 0, 80 + t, 0, 0) for t in range(60)))))
+    assert r.due(60 * S, 60 * S)["value"].tolist() == [139.0]
+    assert (r.counters.given_up, r.given_up.count) == (59, 59)
+    assert (r.given_up.seq, r.given_up.t_ns) == ([1, 59], [0, 58 * S])
+
+
+def test_a_thinned_route_leaves_out_what_its_interval_leaves_out_without_calling_it_a_loss() -> None:
+    r = thin_router()
+    r.take(rows((1, 2, 80, 0, 0), (2, 2, 81, 0, 0)))
+    assert (r.counters.thinned, r.counters.given_up) == (1, 0)
+
+
+def test_states_of_a_thinned_route_go_when_they_change_and_once_a_minute() -> None:
+    r = thin_router()
+    states = [(t, 1, float(t // 20), 0, 0) for t in range(0, 200, 10)]
+    sent = r.take(rows(*states))
+    assert sent["t_ns"].tolist() == [t * S for t in (0, 20, 40, 60, 80, 100, 120, 140, 160, 180)]
+    assert r.counters.given_up == 10
+    steady = thin_router().take(rows(*((t, 1, 3, 0, 0) for t in range(0, 200, 10))))
+    assert steady["t_ns"].tolist() == [0, 60 * S, 120 * S, 180 * S]
+
+
+def test_a_thinned_route_never_holds_back_an_episodic_value() -> None:
+    r = thin_router()
+    cuff = int(Flag.EPISODIC)
+    out = r.take(rows((1, 0, 120, 0, cuff), (30, 1, 2, 0, cuff), (31, 1, 2, 0, cuff)))
+    assert sorted(out["metric"]) == [0, 1, 1]
+
+
+def test_a_route_that_is_not_thinned_any_more_sends_everything_again() -> None:
+    r = thin_router()
+    r.take(rows((1, 0, 80, 0, 0)))
+    r.thin(False)
+    assert r.take(rows((2, 0, 81, 0, 0), (3, 1, 5, 0, 0), (4, 1, 5, 0, 0)))["value"].tolist() == [80, 81, 5, 5]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from gateway.core.clock import EARLIEST_NS
 from gateway.core.errors import InternalError
 from gateway.core.message import Message
-from gateway.spool import Extent
+from gateway.spool import Extent, Routed, Spool
 from tests.unit.spool_rig import SECOND, SEGMENT, Clock, Start, append, check_sums, segments
 
 # ---- in and out
@@ -84,8 +86,8 @@ def test_a_restart_keeps_what_waits_and_never_an_id_twice(start: Start) -> None:
     assert spool.report.waiting == 2
     assert spool.unacknowledged() == [messages[0], messages[2]]
     assert spool.next_control_id() == (4, "gw-1800000001-4")
-    assert spool.last_extent("bed") == Extent("bed", 31, 40, 10, 3 * SECOND, 3 * SECOND + 9)
-    assert spool.last_extent("other") is None
+    assert spool.routed("bed") == Routed(40)
+    assert spool.routed("other") is None
     counters = spool.counters
     assert (counters.recovered, counters.appended) == (2, 0)
 
@@ -107,6 +109,17 @@ def test_the_epoch_survives_the_loss_of_the_cursor(start: Start, tmp_path: Path)
         start().close()
     (tmp_path / "spool" / "cursor").write_bytes(bytes(8192))
     assert start().next_control_id() == (1, "gw-1800000003-1")
+
+
+def test_two_spools_made_in_1970_never_use_one_id(tmp_path: Path) -> None:
+    """A box without a battery starts in 1970: a wiped spool began at the same number as the one before it."""
+    begun = set()
+    for life in range(20):
+        folder = tmp_path / str(life)
+        with closing(Spool.open(folder, gateway="gw-1", clock=lambda: (40 * SECOND, 40 * SECOND))) as spool:
+            begun.add(spool.next_control_id()[1])
+    assert len(begun) == 20
+    assert all(0 < int(control_id.split("-")[2]) < EARLIEST_NS // SECOND for control_id in begun)
 
 
 def test_restarts_leave_no_files_behind(start: Start, tmp_path: Path) -> None:
