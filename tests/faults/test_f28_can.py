@@ -22,8 +22,9 @@ from gateway import registry
 from gateway.core.can_frame import ERROR, EXTENDED, EXTENDED_MASK, RECORD, REMOTE, STANDARD_MASK
 from gateway.core.frame import Frame, NeedData
 from gateway.core.protocol import DeviceProtocol, DeviceSpec
-from gateway.core.ring import RingReader, RingWriter
+from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import buffer_size, format_buffer
+from gateway.core.ring_reader import RingReader
 from gateway.core.sample import Block
 from gateway.core.scene import Scene
 from gateway.core.transmit import Gate
