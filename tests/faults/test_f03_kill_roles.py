@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,8 @@ def test_a_ring_that_fills_while_forward_is_dead_loses_a_declared_number(tmp_pat
             row.count += 1
         for name in ("d1", "d2"):
             rig.wait_flowing(name)
+        after_ns = time.time_ns() + 1_000_000_000  # the status is written each second
+        wait_until(lambda: rig.status()["acquire"]["t_ns"] > after_ns, "no status", SETTLE_S)
         lost = dropped(rig)
         rig.finish()
         verdict, declared = rig.verdict(), oracle.declared_counts(rig.state_dir / "spool")

@@ -19,6 +19,7 @@ from tests.faults.rig import Counter, Rig
 SEED = 18
 RATE = 20  # of each device; a hundredfold is what a babbling one says
 QUIET = (Counter("q1", RATE), Counter("q2", RATE, "tcp"), Counter("q3", RATE))
+DEVICES = (*QUIET, Counter("x", RATE))
 MEMORY_MB = 512  # MemoryMax of systemd/mdi-acquire.service and mdi-forward.service
 RISE_PERCENT = 20
 PART = b"\x02" + b"7" * 2000  # of a frame that never ends; as much as fits on one line of orders
@@ -62,7 +63,7 @@ def test_a_disturbed_device_costs_the_others_nothing(tmp_path: Path, disturb: Ca
             target=f"nothing of the others lost or unread, their p99 +{RISE_PERCENT} %, memory below {MEMORY_MB} MB",
             seed=SEED,
         ) as row,
-        Rig(tmp_path, (*QUIET, Counter("x", RATE)), line_proxies=True, commit_ms=100, seed=SEED) as rig,
+        Rig(tmp_path, DEVICES, line_proxies=True, commit_ms=100, seed=SEED) as rig,
     ):
         gateway = psutil.Process(rig.parts["gateway"].pid)
         for device in rig.devices:
