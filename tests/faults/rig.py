@@ -35,6 +35,7 @@ from tests.faults.parts_config import CONFIG, port_table, spec_file
 from tests.faults.process import Part
 from tests.faults.pty_proxy import PtyProxy
 from tests.faults.tcp_proxy import TcpProxy
+from tests.parts.equation import unbalanced
 from tests.parts.wait import wait_until
 
 HOST = "127.0.0.1"
@@ -92,6 +93,7 @@ class Rig:
         self.database = folder / "kita.db"
         self.config_path = folder / "mdi_config.toml"
         self.events: list[Event] = []
+        self.unbalanced: set[str] = set()  # what was wrong in any status that was read
         self.starts: dict[str, list[float]] = {}  # seconds that each start took, where it was waited for
         self.broker_port = free_port()
         self.net: TcpProxy
@@ -244,6 +246,7 @@ class Rig:
     def status(self) -> dict[str, Any]:
         """Return the status of the roles that has been written since their last start."""
         found = read_status(self.config)
+        self.unbalanced.update(unbalanced(found))
         pids = {role: self.parts[role if self.split else "gateway"] for role in found}
         return {role: s for role, s in found.items() if pids[role].running and s["pid"] == pids[role].pid}
 
@@ -291,7 +294,7 @@ class Rig:
                 part.died()
         ended = [end for part in self.parts.values() for end in part.ended]
         logs = {name: part.log for name, part in self.parts.items() if name in (*self.roles, "kita")}
-        return oracle.judge(
+        verdict = oracle.judge(
             oracle.Traces(
                 {d.name: self.folder / f"{d.name}.ledger" for d in self.devices},
                 self.database,
@@ -303,6 +306,8 @@ class Rig:
                 {name: line.damaged for name, line in self.lines.items()},
             )
         )
+        verdict.faults += sorted(self.unbalanced)
+        return verdict
 
     def logs(self) -> str:
         """Return the end of each log."""

@@ -17,6 +17,7 @@ from gateway.config import read_config
 from gateway.simulate import Pty
 from gateway.status import read_status
 from tests.parts.broker import HOST, Mosquitto
+from tests.parts.equation import unbalanced
 from tests.parts.wait import wait_until
 
 CONFIG = """
@@ -144,7 +145,9 @@ class System:
     # ---- what became of it
 
     def status(self) -> dict[str, Any]:
-        return read_status(self.config)
+        status = read_status(self.config)
+        assert not unbalanced(status)
+        return status
 
     def forward(self) -> dict[str, Any]:
         return dict(self.status().get("forward", {}))
