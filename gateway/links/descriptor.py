@@ -24,7 +24,8 @@ from gateway.links.base import Clock
 
 READ_MAX = 64 * 1024  # bytes of one read: 0.5 s of 1 Mbit/s, far more than a port lets pile up
 BATCH_S = 0.02  # 230 bytes at 115,200 baud: a stamp is late by no more, and no line's buffer (4 KiB) runs over
-BATCH_BYTES = 1024  # a read that brings more is a batch already
+BATCH_BYTES = 1024  # a read that brings more is a batch already, and
+BULK_S = 1.0  # for so long the line is not made to wait: a backlog is read as fast as it comes
 WRITE_TIMEOUT_S = 1.0  # every blocking call ends within 1 s (architecture, Threads)
 CLOSED = -1
 
@@ -40,7 +41,7 @@ class DescriptorLink(ABC):
         self._line = CLOSED
         self._wake = CLOSED
         self._fault: LinkError | None = None
-        self._rests_until = 0.0  # monotonic
+        self._rests_until = self._in_bulk_until = 0.0  # monotonic
         self._in_use = threading.Lock()
         self._closing = threading.Lock()
 
@@ -93,9 +94,15 @@ class DescriptorLink(ABC):
             except LinkError as fault:
                 self._fault = fault
                 raise
-        if 0 < sum(len(data) for _, data in found) < BATCH_BYTES:
-            self._rests_until = time.monotonic() + BATCH_S
+        self._plan_rest(sum(len(data) for _, data in found))
         return found
+
+    def _plan_rest(self, came: int) -> None:
+        now = time.monotonic()
+        if came >= BATCH_BYTES:
+            self._rests_until, self._in_bulk_until = now, now + BULK_S
+        elif came and now >= self._in_bulk_until:
+            self._rests_until = now + BATCH_S
 
     def _rest(self, timeout: float) -> float:
         """Let bytes gather, at most `timeout` seconds; return how long. LinkError: closed, or being closed."""

@@ -280,15 +280,19 @@ def test_a_busy_line_is_read_in_batches(server: Server, link: TcpLink, monkeypat
     """Behind a read that brought little it rests, so that bytes gather; behind one that brought much it does not."""
     monkeypatch.setattr("gateway.links.descriptor.BATCH_S", 3600.0)
     connect(link, server)
-    much = bytes(BATCH_BYTES)
-    server.client.sendall(much)
-    assert len(b"".join(data for _, data in link.read(PATIENCE))) == len(much)
-    assert link._rest(0.01) == 0.0
     server.client.sendall(b"a")
     assert read_all(link, 1) == b"a"
     assert link._rest(0.01) == 0.01
+    server.client.sendall(bytes(BATCH_BYTES))
+    assert len(b"".join(data for _, data in link.read(0.01))) == BATCH_BYTES
+    assert link._rest(0.01) == 0.0
     server.client.sendall(b"b")
-    assert [data for _, data in link.read(0.01)] == [b"b"]
+    assert read_all(link, 1) == b"b"
+    assert link._rest(0.01) == 0.0
+    monkeypatch.setattr(link, "_in_bulk_until", 0.0)
+    server.client.sendall(b"c")
+    assert read_all(link, 1) == b"c"
+    assert link._rest(0.01) == 0.01
     link.close()
     with pytest.raises(LinkError, match="closed"):
         link.read(PATIENCE)
