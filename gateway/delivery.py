@@ -15,8 +15,8 @@ backlog. When the receiver speaks again after a long silence, what is under way 
 Set aside. A message is passed over when its pause has gone by without its answer, and a message sent no earlier was
 answered for good. One that is passed over `give_up_after` times is one that the receiver cannot digest: it goes to
 the side file with the reason "no answer", declared, said, kept, and a person can send it again. When such messages hold
-half of a full window and nothing in it moves, the one that was passed over most often goes at once: they never hold the
-line. A receiver that answers nothing passes nothing over, so in an outage nothing is set aside.
+half of a full window, and all in it were tried as often, the one that was passed over most often goes: they never hold
+the line. A receiver that answers nothing passes nothing over, so in an outage nothing is set aside.
 
 One thread, the forwarder's. Time is an argument.
 """
@@ -109,7 +109,7 @@ class Delivery:
             self._session = session
             self._hasten(now)
         self._listen(now)
-        for flight in self._due(now):
+        for flight in [flight for flight in self._in_flight.values() if flight.again_at <= now]:
             if not (self._expired(flight.message) or self._set_aside(flight)):
                 self._resend(flight, now)
                 continue
@@ -121,13 +121,6 @@ class Delivery:
             raise
         except DeliveryError as fault:  # the disk does not read now: the same messages next time
             self._say(str(fault))
-
-    def _due(self, now: float) -> list[_InFlight]:
-        """Return what is to be sent again. What was kept goes in order: before each one those kept before it, or a
-        receiver that comes back would get the later ones first."""
-        flights = list(self._in_flight.values())
-        last = max((at for at, flight in enumerate(flights) if flight.kept and flight.again_at <= now), default=0)
-        return [flight for at, flight in enumerate(flights) if flight.again_at <= now or (flight.kept and at < last)]
 
     def _listen(self, now: float) -> None:
         """Say when the receiver has answered nothing for long, and when it answers again."""
@@ -212,7 +205,7 @@ class Delivery:
 
     def _is_the_worst_of_a_full_window(self, flight: _InFlight) -> bool:
         under_way = list(self._in_flight.values())
-        if len(under_way) < self._places or any(other.tries < 2 for other in under_way):
+        if len(under_way) < self._places or any(other.tries < self.limits.give_up_after for other in under_way):
             return False
         passed_over = [other.passed_over for other in under_way if other.passed_over]
         return 2 * len(passed_over) >= self._places and flight.passed_over == max(passed_over)

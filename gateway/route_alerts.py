@@ -12,7 +12,7 @@ import numpy as np
 
 from gateway.core.alert import Phase, unpack, unpack_count
 from gateway.core.sample import Block, Flag, empty_block
-from gateway.route import RouteCounters, Span
+from gateway.route import END_OF_TIME, RouteCounters, Span
 
 WATCHDOG_S = 30.0
 
@@ -55,7 +55,8 @@ class AlertRouter:
         if not len(self._life) or mono_ns < self._next_ns:
             return empty_block()
         life, self._life = self._life, empty_block()
-        self._next_ns = mono_ns + self._watchdog_ns
+        if mono_ns < END_OF_TIME:  # else everything is due now, which says nothing of the next time
+            self._next_ns = mono_ns + self._watchdog_ns
         self.counters.sent += 1
         self.counters.thinned -= 1  # it was counted as thinned when it came
         return life

@@ -86,8 +86,7 @@ class MqttCounters:
 class _Published(NamedTuple):
     """A message whose PUBACK is still to come. at: monotonic s."""
 
-    control_id: str
-    topic: str
+    message: Message
     at: float
 
 
@@ -135,7 +134,7 @@ class MqttSink:
         """Publish one message, or the same one again."""
         self._drain()
         ready = self._ready
-        if ready is None or self._is_cared_for(message.control_id):
+        if ready is None or self._is_cared_for(message):
             self.counters.not_sent += 1
             return
         known = message.control_id in self._open
@@ -186,11 +185,11 @@ class MqttSink:
         """Return how many more may be without PUBACK: what broker and paho hold. An answer can overtake its PUBACK."""
         return min(self._settings.window, ready.receive_max) - len(self._no_puback)
 
-    def _is_cared_for(self, control_id: str) -> bool:
+    def _is_cared_for(self, message: Message) -> bool:
         """Tell whether a message need not be published again: its PUBACK is still to come, or its answer has come."""
-        answer = self._outcomes.get(control_id)
-        under_way = any(published.control_id == control_id for published in self._no_puback.values())
-        return under_way or control_id in self._hearing or (answer is not None and answer.verdict is not Verdict.KEEP)
+        answer = self._outcomes.get(message.control_id)
+        under_way = any(published.message.control_id == message.control_id for published in self._no_puback.values())
+        return under_way or self._hearing.holds(message) or (answer is not None and answer.verdict is not Verdict.KEEP)
 
     def _publish(self, client: Client, message: Message, extra: Properties | None) -> None:
         known = message.control_id in self._open
@@ -202,7 +201,7 @@ class MqttSink:
                 self._close(message.control_id)
             return
         if self._qos(message.topic):
-            self._no_puback[info.mid] = _Published(message.control_id, message.topic, time.monotonic())
+            self._no_puback[info.mid] = _Published(message, time.monotonic())
         self.counters.published += 1
 
     def _qos(self, topic: str) -> int:
@@ -272,26 +271,22 @@ class MqttSink:
         self._puback_at = time.monotonic()
         if published is None:
             return
-        control_id = published.control_id
+        control_id = published.message.control_id
         if puback.code >= FAILED:
             self.counters.puback_refused += 1
-            self._not_taken(published, f"the broker refuses messages: {puback.text}")
+            self._keep(control_id, f"the broker refuses messages: {puback.text}")
         elif puback.code == NO_MATCHING_SUBSCRIBERS:
             self.counters.no_subscribers += 1
-            self._not_taken(published, "nobody listens: the broker has no subscriber for the messages")
+            self._hearing.unheard(published.message)
+            self._keep(control_id, "nobody listens: the broker has no subscriber for the messages")
         else:
             self.counters.puback += 1
             self._alarm = ""
-            for message in self._hearing.heard(published.topic):
+            for message in self._hearing.heard(published.message):
                 self.send(message)
             if self._puback_releases and control_id in self._open:
                 self._close(control_id)
                 self._outcomes[control_id] = Outcome(control_id, Verdict.ACCEPT)
-
-    def _not_taken(self, published: _Published, why: str) -> None:
-        """Keep a message, and those that waited behind it: in order they come again."""
-        for control_id in (published.control_id, *self._hearing.unheard(published.topic)):
-            self._keep(control_id, why)
 
     def _keep(self, control_id: str, why: str) -> None:
         self._alarm = why

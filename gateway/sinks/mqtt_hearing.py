@@ -2,7 +2,7 @@
 
 MQTT 5 says with each PUBACK whether the message had a subscriber (3.4.2.1, reason 0x10). A receiver that comes back
 while twenty messages are under way would get the last ten of them first, and the first ten in a minute. So as long as
-it is not known that a topic is heard, one message of it goes first, and what comes after waits behind it.
+it is not known that a topic is heard, the oldest message of it goes alone, and all others wait here, in order.
 
 Pure: no message is sent here. MQTT 3.1.1 cannot say whether anybody listens; then nothing waits.
 """
@@ -17,41 +17,48 @@ class Hearing:
 
     def __init__(self) -> None:
         self._heard: set[str] = set()
-        self._first: dict[str, str] = {}  # topic -> control id of the message that went first
-        self._behind: dict[str, dict[str, Message]] = {}  # topic -> what waits behind it, in order
-
-    def __contains__(self, control_id: str) -> bool:
-        """Tell whether a message waits behind another one."""
-        return any(control_id in waiting for waiting in self._behind.values())
+        self._waiting: dict[str, dict[int, Message]] = {}  # topic -> seq -> what nobody has heard yet
+        self._first: dict[str, str] = {}  # topic -> control id of the one that is under way alone
 
     def begin(self) -> None:
         """A new session, or none: nothing is known, and nothing waits."""
         self._heard.clear()
+        self._waiting.clear()
         self._first.clear()
-        self._behind.clear()
+
+    def holds(self, message: Message) -> bool:
+        """Tell whether a message waits here for others of its topic to be heard."""
+        waiting = self._waiting.get(message.topic, {})
+        return message.seq in waiting and message.seq != min(waiting)
 
     def may_go(self, message: Message) -> bool:
-        """Tell whether a message may be published now; otherwise it is kept here until `heard` or `unheard`."""
-        if message.topic in self._heard:
+        """Tell whether a message may be published now; otherwise it is kept here until its topic is heard."""
+        topic = message.topic
+        if topic in self._heard:
             return True
-        if self._first.setdefault(message.topic, message.control_id) == message.control_id:
-            return True
-        self._behind.setdefault(message.topic, {})[message.control_id] = message
-        return False
+        waiting = self._waiting.setdefault(topic, {})
+        waiting[message.seq] = message
+        if topic in self._first or message.seq != min(waiting):
+            return False
+        self._first[topic] = message.control_id
+        return True
 
-    def heard(self, topic: str) -> list[Message]:
-        """A message of the topic had a subscriber: return what may go now, in order."""
-        self._heard.add(topic)
-        self._first.pop(topic, None)
-        return list(self._behind.pop(topic, {}).values())
+    def heard(self, message: Message) -> list[Message]:
+        """The message had a subscriber: return what has waited for that, in order."""
+        self._heard.add(message.topic)
+        self._first.pop(message.topic, None)
+        waiting = self._waiting.pop(message.topic, {})
+        waiting.pop(message.seq, None)
+        return [waiting[seq] for seq in sorted(waiting)]
 
-    def unheard(self, topic: str) -> list[str]:
-        """A message of the topic had none, or was refused: return the control ids that waited behind it, in order."""
-        self._heard.discard(topic)
-        self._first.pop(topic, None)
-        return list(self._behind.pop(topic, {}))
+    def unheard(self, message: Message) -> None:
+        """The message had none: it is the next to go, when it is sent again, unless an older one waits."""
+        self._heard.discard(message.topic)
+        self._first.pop(message.topic, None)
+        self._waiting.setdefault(message.topic, {})[message.seq] = message
 
     def forget(self, control_id: str) -> None:
         """A message was given up."""
-        for waiting in self._behind.values():
-            waiting.pop(control_id, None)
+        for topic, waiting in self._waiting.items():
+            self._waiting[topic] = {seq: m for seq, m in waiting.items() if m.control_id != control_id}
+        self._first = {topic: first for topic, first in self._first.items() if first != control_id}
