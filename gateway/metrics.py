@@ -26,8 +26,10 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metric families."""
         found = self._read()
+        if not found:
+            return
         yield _gauge("alive", "1 when the role is running", "role", ((r, s["alive"]) for r, s in found.items()))
-        steps = ((role, status["clock_steps"]) for role, status in found.items())
+        steps = ((role, status["clock"]["steps"]) for role, status in found.items())
         yield _counter("clock_steps", "Jumps of the wall clock", "role", steps)
         if "acquire" in found:
             yield from _ports(found["acquire"]["ports"])

@@ -233,10 +233,14 @@ class Forward:
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(self._round_s):
+            pause = self._round_s
+            while not self._stop.wait(pause):
+                began = time.monotonic()
                 self._round()
                 self._take_orders()
                 self._take_places()
+                pause = max(0.0, began + self._round_s - time.monotonic())  # from begin to begin: a long round is no
+                # reason to let the next samples wait longer still
             self._due = math.inf  # the end has bounds of its own
             self.forwarder.flush(time.time_ns())
             end = time.monotonic() + DRAIN_S

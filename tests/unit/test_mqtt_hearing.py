@@ -1,0 +1,108 @@
+"""Order of first deliveries: as long as nobody is known to listen to a topic, its oldest message goes alone."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from gateway.core.message import Message
+from gateway.sinks.mqtt_hearing import Hearing
+
+
+def message(seq: int, topic: str = "values") -> Message:
+    return Message(seq, f"gw-1-{seq}", topic, b"")
+
+
+def test_one_goes_first_and_the_others_follow_when_it_is_heard() -> None:
+    hearing = Hearing()
+    assert [hearing.may_go(message(seq)) for seq in (1, 2, 3)] == [True, False, False]
+    assert hearing.heard(message(1)) == [message(2), message(3)]
+    assert hearing.may_go(message(4))
+
+
+def test_topics_do_not_wait_for_each_other() -> None:
+    hearing = Hearing()
+    assert hearing.may_go(message(1))
+    assert hearing.may_go(message(2, "alerts"))
+
+
+def test_after_nobody_listened_only_the_oldest_may_try_again() -> None:
+    hearing = Hearing()
+    hearing.may_go(message(1))
+    hearing.may_go(message(2))
+    hearing.unheard(message(1))
+    assert not hearing.may_go(message(3)), "a new one would come before those that nobody heard"
+    assert not hearing.may_go(message(2))
+    assert hearing.holds(message(2))
+    assert not hearing.holds(message(1))
+    assert hearing.may_go(message(1))
+    assert hearing.heard(message(1)) == [message(2), message(3)]
+
+
+def test_a_topic_that_was_heard_and_is_not_any_more_begins_with_the_oldest_again() -> None:
+    hearing = Hearing()
+    hearing.may_go(message(1))
+    hearing.heard(message(1))
+    for seq in (4, 2, 3):  # answers of the broker come in any order
+        hearing.unheard(message(seq))
+    assert [hearing.may_go(message(seq)) for seq in (5, 3, 2)] == [False, False, True]
+    assert [m.seq for m in hearing.heard(message(2))] == [3, 4, 5]
+
+
+def test_what_was_given_up_makes_room_for_the_next() -> None:
+    hearing = Hearing()
+    hearing.may_go(message(1))
+    hearing.may_go(message(2))
+    hearing.forget("gw-1-1")
+    assert hearing.may_go(message(2))
+
+
+def test_a_new_session_knows_nothing() -> None:
+    hearing = Hearing()
+    hearing.may_go(message(1))
+    hearing.heard(message(1))
+    hearing.begin()
+    assert [hearing.may_go(message(seq)) for seq in (2, 3)] == [True, False]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_whenever_the_listener_comes_back_first_deliveries_are_in_order(seed: int) -> None:
+    """A broker that forgets everybody at times and gets its listener back at any moment; a sender that sends all that
+    is unanswered again in a new session, and one or the other between."""
+    chance, hearing = random.Random(seed), Hearing()
+    delivered: list[int] = []
+    under_way: list[Message] = []
+    unanswered: dict[int, Message] = {}
+    listens = False
+
+    def send(m: Message) -> None:
+        if m not in under_way and not hearing.holds(m) and hearing.may_go(m):
+            under_way.append(m)
+
+    for step in range(600):
+        act = chance.choice(("new", "again", "answer", "answer", "listen", "restart"))
+        if act == "new":
+            unanswered[step] = message(step)
+            send(unanswered[step])
+        elif act == "again" and unanswered:
+            send(unanswered[chance.choice(sorted(unanswered))])
+        elif act == "answer" and under_way:
+            m = under_way.pop(0)
+            if listens:
+                delivered.append(m.seq)
+                unanswered.pop(m.seq, None)
+                under_way += hearing.heard(m)
+            else:
+                hearing.unheard(m)
+        elif act == "listen":
+            listens = True
+        elif act == "restart" and chance.random() < 0.2:
+            listens = False
+            under_way.clear()
+            hearing.begin()
+            for m in unanswered.values():
+                send(m)
+    first = list(dict.fromkeys(delivered))
+    assert first == sorted(first)
+    assert len(first) > 20
