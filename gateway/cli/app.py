@@ -19,7 +19,22 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import capture, demo, hl7, kita, metrics, probe, profile, prosim, reload, replay, run, simulate, spool
+from gateway.cli import (
+    capture,
+    demo,
+    hl7,
+    kita,
+    metrics,
+    probe,
+    profile,
+    prosim,
+    reload,
+    replay,
+    report,
+    run,
+    simulate,
+    spool,
+)
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
 
@@ -46,6 +61,7 @@ app.command("prosim")(prosim.prosim)
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
+app.add_typer(report.app, name="report")
 app.add_typer(spool.app, name="spool")
 
 

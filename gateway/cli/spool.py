@@ -19,7 +19,7 @@ from gateway.cli.run import DEFAULT, JsonOption
 from gateway.config import read_config
 from gateway.core.errors import ConfigError
 from gateway.spool.layout import RecordFlag, Stored
-from gateway.spool.look import SegmentLook, SpoolLook, look, size_of
+from gateway.spool.look import SegmentLook, SpoolLook, look, side_lines, size_of
 from gateway.spool.rejected import FILE, REQUESTS, Rejected, Request, ask, latest, parse
 from gateway.spool.times import iso
 
@@ -248,15 +248,7 @@ def _line(stored: Stored) -> bytes:
 
 def _lines(root: Path) -> Iterator[bytes]:
     """Yield the lines of the rejected messages, oldest first."""
-    for name in (Path(FILE).with_suffix(".1.jsonl").name, FILE):
-        path = root / "rejected" / name
-        try:
-            with path.open("rb") as file:
-                yield from (line.rstrip(b"\n") for line in file)
-        except FileNotFoundError:
-            continue
-        except PermissionError as fault:
-            raise ConfigError("permission denied", str(path), "ask as the user that the sender runs as") from fault
+    return side_lines(root / "rejected" / FILE)
 
 
 @rejected_app.command("list")

@@ -133,6 +133,9 @@ class MqttSink:
     def send(self, message: Message) -> None:
         """Publish one message, or the same one again."""
         self._drain()
+        self._send(message)
+
+    def _send(self, message: Message) -> None:
         ready = self._ready
         if ready is None or self._is_cared_for(message):
             self.counters.not_sent += 1
@@ -160,7 +163,6 @@ class MqttSink:
     def forget(self, control_id: str) -> None:
         """Make room: this message was given up. What still comes of it is foreign."""
         self._close(control_id)
-        self._hearing.forget(control_id)
         self._outcomes.pop(control_id, None)
 
     def outcomes(self) -> list[Outcome]:
@@ -275,6 +277,7 @@ class MqttSink:
         if puback.code >= FAILED:
             self.counters.puback_refused += 1
             self._keep(control_id, f"the broker refuses messages: {puback.text}")
+            self._send_waiting(published)  # it may be this message only: it must not hold up the others
         elif puback.code == NO_MATCHING_SUBSCRIBERS:
             self.counters.no_subscribers += 1
             self._hearing.unheard(published.message)
@@ -282,11 +285,14 @@ class MqttSink:
         else:
             self.counters.puback += 1
             self._alarm = ""
-            for message in self._hearing.heard(published.message):
-                self.send(message)
+            self._send_waiting(published)
             if self._puback_releases and control_id in self._open:
                 self._close(control_id)
                 self._outcomes[control_id] = Outcome(control_id, Verdict.ACCEPT)
+
+    def _send_waiting(self, published: _Published) -> None:
+        for message in self._hearing.heard(published.message):
+            self._send(message)
 
     def _keep(self, control_id: str, why: str) -> None:
         self._alarm = why
@@ -320,7 +326,9 @@ class MqttSink:
         self._connection.under_way |= {control_id.encode()}
 
     def _close(self, control_id: str) -> None:
+        """It has its answer, or was given up: nothing waits for it any more, no other message either."""
         self._open.discard(control_id)
+        self._hearing.forget(control_id)
         self._connection.under_way -= {control_id.encode()}
 
     def _settle(self, ack: Outcome) -> None:

@@ -38,13 +38,13 @@ class Hearing:
             return True
         waiting = self._waiting.setdefault(topic, {})
         waiting[message.seq] = message
-        if topic in self._first or message.seq != min(waiting):
+        if self._first.get(topic, message.control_id) != message.control_id or message.seq != min(waiting):
             return False
         self._first[topic] = message.control_id
         return True
 
     def heard(self, message: Message) -> list[Message]:
-        """The message had a subscriber: return what has waited for that, in order."""
+        """The message had a subscriber, or was refused for itself: return what has waited for that, in order."""
         self._heard.add(message.topic)
         self._first.pop(message.topic, None)
         waiting = self._waiting.pop(message.topic, {})

@@ -49,7 +49,7 @@ class Journal:
         disk.sync(self._fd, path.name)  # what is read from here on is acted upon
         self._end = disk.files.size(self._fd)
         self._begin = b"\n" if self._end and disk.read(self._fd, 1, self._end - 1) != b"\n" else b""
-        self.thrown_away = _thrown_away(next(self._lines(self._fd), b""))
+        self.thrown_away = thrown_away(next(self._lines(self._fd), b""))
 
     def append(self, line: bytes) -> None:
         """Write one line and make it durable. Refused: the next append writes over what stands there half."""
@@ -98,7 +98,7 @@ class Journal:
         yield rest
 
 
-def _thrown_away(line: bytes) -> int:
+def thrown_away(line: bytes) -> int:
     """Return what the first line of a file says of those before it; 0 for any other line."""
     try:
         return msgspec.json.decode(line, type=_Thrown).thrown_away

@@ -206,3 +206,15 @@ def _cursor(root: Path) -> tuple[int, Cursor | None, int]:
     good = [slot for slot in slots if slot]
     cursor = max(good, key=lambda slot: slot[0])[1] if good else None
     return cursor.durable if cursor else 0, cursor, slots.count(None)
+
+
+def side_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a side file and of the one before it, oldest first. Raises: ConfigError."""
+    for file in (path.with_suffix(f".1{path.suffix}"), path):
+        try:
+            with file.open("rb") as opened:
+                yield from (line.rstrip(b"\n") for line in opened)
+        except FileNotFoundError:
+            continue
+        except PermissionError as fault:
+            raise ConfigError("permission denied", str(file), "ask as the user that the sender runs as") from fault

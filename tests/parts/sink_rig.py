@@ -10,6 +10,7 @@ from paho.mqtt.client import MQTT_ERR_NO_CONN, MQTT_ERR_SUCCESS
 from gateway.core.message import Message, Verdict
 from gateway.sinks.mqtt import MqttSink
 from gateway.sinks.mqtt_connection import UNLIMITED, Event, Incoming, Ready
+from gateway.sinks.mqtt_hearing import Hearing
 from gateway.sinks.mqtt_settings import MqttSettings, topics_of
 from tests.parts.messages import BASE, TOPIC
 
@@ -59,13 +60,27 @@ class FakeConnection:
     def stop(self) -> None: ...
 
 
-class Rig:
-    """A sink with its connection in the test's hand."""
+class Everybody(Hearing):
+    """Somebody listens, always, and everybody knows."""
 
-    def __init__(self, window: int = WINDOW, protocol: str = "mqtt5", release: str = "ack") -> None:
+    def may_go(self, message: Message) -> bool:
+        return True
+
+    def holds(self, message: Message) -> bool:
+        return False
+
+
+class Rig:
+    """A sink with its connection in the test's hand. waits: messages wait until it is known that somebody listens."""
+
+    def __init__(
+        self, window: int = WINDOW, protocol: str = "mqtt5", release: str = "ack", waits: bool = False
+    ) -> None:
         self.connection = FakeConnection()
         settings_ = MqttSettings(host="broker", window=window, protocol=protocol, release=release)
         self.sink = MqttSink(settings_, topics_of(BASE), self.connection)  # type: ignore[arg-type]
+        if not waits:
+            self.sink._hearing = Everybody()
         self.client = FakeClient()
 
     def connect(self, receive_max: int = 65535, max_packet: int = UNLIMITED, session_present: bool = True) -> None:

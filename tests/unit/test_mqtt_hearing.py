@@ -6,8 +6,11 @@ import random
 
 import pytest
 
-from gateway.core.message import Message
+from gateway.core.message import Message, Verdict
+from gateway.sinks.mqtt_connection import Puback
 from gateway.sinks.mqtt_hearing import Hearing
+from tests.parts.sink_rig import Rig
+from tests.parts.sink_rig import message as sink_message
 
 
 def message(seq: int, topic: str = "values") -> Message:
@@ -56,6 +59,36 @@ def test_what_was_given_up_makes_room_for_the_next() -> None:
     hearing.may_go(message(2))
     hearing.forget("gw-1-1")
     assert hearing.may_go(message(2))
+
+
+def test_an_answer_to_a_message_that_nobody_was_said_to_hear_lets_the_next_one_go() -> None:
+    """It had been delivered in the session before; waiting for its next sending would be for ever."""
+    rig = Rig(waits=True)
+    rig.connect()
+    for seq in (1, 2, 3):
+        rig.sink.send(sink_message(seq))
+    rig.put(Puback(1, 0x10, "No matching subscribers"))
+    rig.ack("AA", "gw-1.1.1")
+    assert [o.verdict for o in rig.sink.outcomes()] == [Verdict.ACCEPT]
+    rig.sink.send(sink_message(3))
+    assert len(rig.client.published) == 1
+    rig.sink.send(sink_message(2))
+    rig.put(Puback(2, 0, "Success"))
+    rig.sink.room()
+    assert [published[1] for published in rig.client.published] == [b"x" * 10] * 3
+
+
+def test_a_message_that_the_broker_refuses_holds_nobody_up() -> None:
+    """A refusal is of this message, as far as anybody knows."""
+    rig = Rig(waits=True)
+    rig.connect()
+    for seq in (1, 2, 3):
+        rig.sink.send(sink_message(seq))
+    rig.put(Puback(1, 0x87, "Not authorized"))
+    rig.sink.room()
+    assert len(rig.client.published) == 3
+    rig.sink.send(sink_message(1))
+    assert len(rig.client.published) == 4
 
 
 def test_a_new_session_knows_nothing() -> None:
