@@ -215,7 +215,7 @@ class Collector:
         self._lost(Extent(lane.name, first, last, span.count, begin, end), THINNED)
 
     def _thin_routes(self) -> None:
-        """Give up what can be given up as long as the disk fills up; a new plan of a device begins with it, too."""
+        """Give up what can be given up as long as the disk fills up."""
         thin = self.spool.pressure >= Pressure.THIN
         if thin != self._thin:
             what = (

@@ -97,6 +97,7 @@ class Lane:
         self.given_up = Span()
         self._clock = NOTHING_SAID
         self._streams: list[Stream] = []
+        self._thin = False
         self._of_metric = np.empty(0, np.int64)
 
     def own(self, rows: Block) -> Block:
@@ -115,6 +116,7 @@ class Lane:
         self.plan_name, self._streams = name, streams
         for stream in streams:
             stream.router.counters, stream.router.given_up = self.counters, self.given_up
+            stream.router.thin(self._thin)
         kinds = [next(i for i, s in enumerate(streams) if metric.kind in s.kinds) for metric in plan.metrics]
         self._of_metric = np.array(kinds, np.int64)
 
@@ -146,7 +148,8 @@ class Lane:
             self._put(stream, stream.router.due(now_ns, mono_ns))
 
     def thin(self, on: bool) -> None:
-        """Give up what can be given up, or stop to."""
+        """Give up what can be given up, or stop to; the streams of a later plan, too."""
+        self._thin = on
         for stream in self._streams:
             stream.router.thin(on)
 

@@ -106,7 +106,7 @@ class _Service:
             workers += self._acquire.workers
         if self._forward:
             workers += self._forward.workers
-        if not self._ready and (self._forward is None or self._forward.rounds):
+        if not self._ready and (self._forward is None or self._forward.rounds.done):
             self._ready = True
             self._notify.ready()
         self._supervisor.look(workers, time.monotonic())
@@ -131,6 +131,8 @@ class _Service:
                 write_status(config, "acquire", acquire)
             if self._forward:
                 forward = {**head, "grade": asdict(config.grade), **forward_status(self._forward.forwarder)}
+                rounds = self._forward.rounds
+                forward["rounds"] = {"late": rounds.late, "longest_s": round(rounds.longest_s, 3)}
                 write_status(config, "forward", forward)
         except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
             log.warning("status cannot be written: %s", fault)

@@ -35,6 +35,7 @@ from gateway.lane import Spot, Stream
 from gateway.places import Places, identities, identity
 from gateway.ring_file import RingFile
 from gateway.ring_source import RingSource
+from gateway.rounds import Rounds
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
@@ -63,7 +64,7 @@ class Forward:
         self._config = config
         self._stop, self._hurry = threading.Event(), hurry
         self._fault: BaseException | None = None
-        self.rounds = 0
+        self.rounds = Rounds()
         self._due = math.inf
         self._round_s = config.forward.commit_ms / 1000
         self._files = ExitStack()
@@ -256,7 +257,8 @@ class Forward:
         now = time.monotonic()
         self._due = now + ROUND_S
         self.forwarder.step(now, time.time_ns())
-        self.rounds += 1
+        ended = time.monotonic()
+        self.rounds.took(ended - now, ended)
 
 
 def sender(config: Config) -> Sender:
