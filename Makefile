@@ -22,7 +22,7 @@ nightly: $(VENV)/dev.stamp ## the exam with a million inputs each, a million cra
 	@rm -rf build/evidence
 	@MDI_FUZZ=1000000 MDI_EXAM=20 $(BIN)/python -m pytest tests/conformance; a=$$?; \
 	export MDI_EVIDENCE=build/evidence; \
-	MDI_CRASH_STATES=1000000 $(BIN)/python -m pytest tests/model; b=$$?; \
+	MDI_CRASH_STATES=1000000 MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/model; b=$$?; \
 	MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/faults; c=$$?; \
 	$(BIN)/python -m tests.faults.report build/evidence docs/evidence/faults.md && test $$a$$b$$c = 000
 

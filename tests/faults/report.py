@@ -26,6 +26,7 @@ ROWS = {  # the fault table: number -> fault
     "F7": "disk full",
     "F8": "broker away",
     "F9": "kill -9 of the broker with its default persistence",
+    "F9b": "guarantee B: released by the broker",
     "F10": "broker loses sessions, client id taken over, refusing reason codes",
     "F11": "partition, half-open, RST, latency, stall, 1 kB/s",
     "F12": "receiver that answers after 5 s",

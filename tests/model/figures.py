@@ -1,20 +1,27 @@
-"""What a campaign of tests has come to, for people and for a report."""
+"""What a campaign of tests has come to, in the form of the fault table (tests/faults/evidence.py)."""
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
-EVIDENCE = "MDI_EVIDENCE"
+from tests.faults.evidence import Evidence, keep
+
+KNOWN = ("row", "title", "how", "target", "count", "seed", "seconds")
+HOW = {
+    "F4": "the real spool on a disk in memory: what is not synced survives in any subset, torn; names as a prefix",
+    "F5": "files of a spool damaged at random: flipped, zeroed, cut, lengthened, swapped",
+    "F6": "each call of the file layer, the nth time, fails in each way, over a script that does everything",
+}
 
 
-def tell(name: str, figures: dict[str, object]) -> None:
-    """Print one line; with a folder in MDI_EVIDENCE also write it to <name>.json there."""
-    folder = os.environ.get(EVIDENCE)
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        path = Path(folder) / f"{name}.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(known | figures, indent=1, ensure_ascii=False) + "\n")
-    print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
+def tell(figures: Mapping[str, Any]) -> None:
+    """Print one line and keep it. figures: row, title, count, violations (how many) and whatever else was measured."""
+    known = {name: figures[name] for name in KNOWN if name in figures}
+    known |= {"seed": str(figures.get("seed", 0)), "seconds": float(figures.get("seconds", 0.0))}
+    defaults = {"how": HOW[figures["row"]], "target": "0 violations", "count": 0}
+    bad = int(figures.get("violations", 0))
+    found = Evidence(**(defaults | known), violations=[f"{bad} violations"] if bad else [], met=not bad)
+    found.figures = {name: value for name, value in figures.items() if name not in (*KNOWN, "violations")}
+    print("\n" + found.line())
+    keep(found)

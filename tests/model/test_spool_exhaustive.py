@@ -31,7 +31,7 @@ def test_every_small_history_crashed_at_every_point(capsys: pytest.CaptureFixtur
         "seconds": round(time.monotonic() - began, 1),
     }
     with capsys.disabled():
-        tell("crash_exhaustive", figures)
+        tell(figures)
     assert not violations, "\n".join(violations[:20])
     assert histories == sum(len(OPERATIONS) ** length for length in range(1, LONGEST + 1))
     assert states > LEAST_STATES

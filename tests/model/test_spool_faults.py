@@ -210,7 +210,7 @@ def test_every_operation_fails_once(capsys: pytest.CaptureFixture[str]) -> None:
         "seconds": round(time.monotonic() - began, 1),
     }
     with capsys.disabled():
-        tell("io_faults", figures)
+        tell(figures)
     for code, (sites, _, failed) in results.items():
         able = {call for call in calls if code not in NOT_FAILING.get(call[0], ())}
         able = {call for call in able if code != SHORT or call[0] == "write"}
