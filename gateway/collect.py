@@ -45,6 +45,13 @@ READ_ROWS = 20_000  # rows taken from one ring in one round: a bound on memory a
 THINNED = "thinned"  # reason of a loss
 GIVEN_UP_NS = 30_000_000_000  # a loss is told within 60 s (docs/guarantees.md)
 
+PRESSURES = {
+    Pressure.OK: (logging.WARNING, "all is kept"),
+    Pressure.SOFT: (logging.WARNING, "is the receiver away? at 85 % values are thinned, at 100 % the oldest go"),
+    Pressure.THIN: (logging.ERROR, "periodic values once a minute, no waves; what is given up is declared lost"),
+    Pressure.FULL: (logging.ERROR, "the oldest periodic values are dropped, and declared lost; alerts stay"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ForwardPlan:
@@ -75,7 +82,7 @@ class Collector:
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
         self._again: Counter[str] = Counter()  # samples of each device that were read once more after a restart
-        self._thin = False
+        self._pressure = Pressure.OK
         self._thinned_ns = 0  # UTC of the last declaration of what was given up
 
     def add(self, devices: Iterable[Spot]) -> None:
@@ -215,17 +222,14 @@ class Collector:
         self._lost(Extent(lane.name, first, last, span.count, begin, end), THINNED)
 
     def _thin_routes(self) -> None:
-        """Give up what can be given up as long as the disk fills up."""
-        thin = self.spool.pressure >= Pressure.THIN
-        if thin != self._thin:
-            what = (
-                "periodic values once a minute, no waves; what is given up is declared lost" if thin else "all is kept"
-            )
-            level = logging.ERROR if thin else logging.WARNING
+        """Give up what can be given up as long as the disk fills up; say how full it is when that changes."""
+        pressure = self.spool.pressure
+        if pressure is not self._pressure:
+            level, what = PRESSURES[pressure]
             log.log(level, "the spool is %.0f %% full: %s", 100 * self.spool.fill, what)
-        self._thin = thin
+        self._pressure = pressure
         for lane in self.lanes.values():
-            lane.thin(thin)
+            lane.thin(pressure >= Pressure.THIN)
 
     # ---- lanes to spool
 
