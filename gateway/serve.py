@@ -67,6 +67,7 @@ def serve(config: Config, roles: tuple[str, ...], orders: Orders, read: Callable
             say_grade(config.grade)
         service = _Service(acquire, forward, notify, Supervisor(notify, now), Reload(config, read, acquire, forward))
         running.callback(service.end)  # first of all
+        service.publish()  # whoever asks now finds a gateway
         while not orders.stop.wait(LOOK_S) and not service.fault:
             service.look(orders)
     service.publish()
