@@ -172,7 +172,7 @@ class PortSettings(Settings):
     ring_rows: int = field(
         default=16384,
         metadata=setting(
-            "Room between port and forwarder, a power of two; size it for 10 s and more.",
+            "Room between port and forwarder, a power of two; for 10 s and more, and the longest window of its routes.",
             "rows",
             low=1024,
             high=1 << 22,
