@@ -73,6 +73,7 @@ class Acquire:
 
     def __init__(self, config: Config) -> None:
         self._running: dict[str, _Running] = {}
+        self._ended: list[Port] = []
         self._said = ""
         with ExitStack() as undo:
             rings = self._open(config, (port.settings.name for port in config.ports), undo)
@@ -82,8 +83,8 @@ class Acquire:
 
     @property
     def ports(self) -> list[Port]:
-        """All ports, in the order in which they came."""
-        return [running.port for running in list(self._running.values())]
+        """All ports, in the order in which they came; after the end those that there were, for the last status."""
+        return [running.port for running in list(self._running.values())] or self._ended
 
     @property
     def workers(self) -> list[Worker]:
@@ -109,6 +110,7 @@ class Acquire:
 
     def stop(self) -> None:
         """Part from the devices, join the threads."""
+        self._ended = self.ports
         self._end(list(self._running))
 
     # ---- a reload

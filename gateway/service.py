@@ -249,6 +249,7 @@ class Forward:
                 if self._hurry.wait(self._round_s):
                     break
                 self.forwarder.step(time.monotonic(), time.time_ns())
+            self.forwarder.look()  # for the last status
         except BaseException as fault:
             self._fault = fault
             log.critical("forwarder stopped: %s", fault)

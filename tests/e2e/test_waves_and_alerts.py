@@ -209,7 +209,8 @@ def test_every_sample_of_every_wave_is_in_kita_once_in_order_and_in_time(system:
     assert (forward["counters"]["expired"], forward["counters"]["rows_lost"]) == (0, 0)
     assert (counts["dead_letters"], counts["apart"], counts["repeated"]) == (0, 0, 0)
     (device,) = forward["devices"]
-    assert device["seen"] == device["sent"] + device["thinned"] + device["not_routed"]
+    assert (device["lost"], device["rejected"], device["difference"]) == (0, 0, 0)
+    assert device["seen"] == device["acknowledged"] + device["waiting"] + device["left_out"]
 
 
 def test_alerts_begin_and_end_are_known_while_the_device_speaks_and_unknown_when_it_is_unplugged(
@@ -281,7 +282,8 @@ def test_a_wave_that_nobody_took_in_time_is_declared_and_values_are_not(tmp_path
         assert s.counts()["dead_letters"] == 0
         (device,) = s.forward()["devices"]
         values = s.counts()["observations"]
-        assert device["sent"] == sum(len(r.samples) for r in stored) + lost + values + _alert_messages(s)
+        assert device["acknowledged"] == sum(len(r.samples) for r in stored) + values + _alert_messages(s)
+        assert (device["lost"], device["waiting"], device["difference"]) == (lost, 0, 0)
 
 
 def _alert_messages(system: System) -> int:
