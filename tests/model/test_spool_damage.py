@@ -17,6 +17,7 @@ from tests.model.spool_disk import MemoryDisk
 
 ROOT = Path("/spool")
 HEADER = 4096
+EPOCH = 1_800_000_000  # the first life begins with the clock
 HEADER_USED = 104
 PAYLOADS = {seq: f"MSH|message {seq}|{'Å' * (seq % 5)}\r".encode() * 3 for seq in range(1, 8)}
 IN_OLDER = range(1, 4)
@@ -25,7 +26,7 @@ IN_NEWEST = range(4, 8)
 
 def open_spool(disk: MemoryDisk) -> Spool:
     return Spool.open(
-        ROOT, gateway="gw", segment_bytes=16384, limit_bytes=10**6, files=disk, clock=lambda: (5, 77 * 10**9)
+        ROOT, gateway="gw", segment_bytes=16384, limit_bytes=10**6, files=disk, clock=lambda: (5, EPOCH * 10**9)
     )
 
 
@@ -54,7 +55,7 @@ def check_goes_on(disk: MemoryDisk, spool: Spool, expected: set[int]) -> None:
     assert {m.seq: m.payload for m in spool.unacknowledged()} == {seq: PAYLOADS[seq] for seq in expected}
     seq, control_id = spool.next_control_id()
     assert seq > max(expected, default=0)
-    assert control_id == f"gw-{77 + 2}-{seq}"  # the third life
+    assert control_id == f"gw-{EPOCH + 2}-{seq}"  # the third life
     spool.append(Message(seq, control_id, "t", b"new"), Extent("bed", 9, 9, 1, 9, 9))
     spool.sync()
     losses = spool.losses()
@@ -179,7 +180,7 @@ def test_damage_while_running_is_declared_and_stepped_over() -> None:
     data[data.index(PAYLOADS[2])] ^= 1
     assert [m.seq for m in spool.unacknowledged()] == [1, 3, 4, 5, 6, 7]
     assert [(x.reason, x.first_message, x.last_message) for x in spool.losses()] == [("damaged", 2, 2)]
-    assert spool.losses()[0].extents[0].first_t_ns == 77 * 10**9, "the time span comes from its neighbours"
+    assert spool.losses()[0].extents[0].first_t_ns == EPOCH * 10**9, "the time span comes from its neighbours"
     assert spool.counters.damaged == 1
     assert len(disk.paths("*.bin")) == 1
     with pytest.raises(KeyError):
@@ -244,7 +245,7 @@ def test_a_segment_that_was_refused_and_comes_back_hides_nothing() -> None:
         seq, control_id = spool.next_control_id()
         spool.append(Message(seq, control_id, "t", bytes(size)), Extent("bed", seq, seq, 1, seq, seq))
         if size == 3000:
-            name = f"segment-00000004-{79:010d}-{seq + 1:020d}"
+            name = f"segment-00000004-{EPOCH + 2:010d}-{seq + 1:020d}"
     disk.close(disk.open(ROOT / name, create=True))
     spool.sync()
     waiting = spool.unacknowledged()
