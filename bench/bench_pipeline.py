@@ -151,7 +151,7 @@ def latency() -> dict[str, float]:
         system.end("gateway")
         forward, acquire = service.Forward(system.config, threading.Event()), Acquire(system.config)
         timed = TimedSink(forward.sink)
-        forward.forwarder.sink = timed
+        forward.forwarder._delivery._sink = timed
         forward.start()
         acquire.start()
         assert wait_for(lambda: forward.sink.state().startswith("connected"), 20)

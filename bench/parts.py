@@ -56,7 +56,9 @@ def whole_way(ring_rows: int = 262144, commit_ms: int = 50) -> Iterator[System]:
     """Yield the whole way, running in a folder of its own."""
     with (
         TemporaryDirectory(prefix="mdi-bench-") as folder,
-        System(Path(folder), ring_rows=ring_rows, commit_ms=commit_ms, options="{ waves = [] }") as system,
+        System(
+            Path(folder), ring_rows=ring_rows, commit_ms=commit_ms, limit_mib=2048, options="{ waves = [] }"
+        ) as system,
     ):
         yield system
 

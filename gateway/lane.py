@@ -92,7 +92,8 @@ class Lane:
         self.plan_name: PlanName | None = None
         self._source: int | None = None
         self.counters = RouteCounters()
-        self.pending: list[Pending] = []
+        self._pending: list[Pending] = []
+        self._arrived: list[Pending] = []  # since `pending` was last looked at
         self.stored = 0  # highest sequence number in a message that the spool has taken
         self.given_up = Span()
         self._clock = NOTHING_SAID
@@ -185,7 +186,23 @@ class Lane:
         clock = ClockState(self._clock.quality)
         if self._clock.step_ns and _TELLS_STEPS in stream.kinds:
             clock, self._clock = self._clock, clock
-        last = self.pending[-1] if self.pending else None
-        if last is not None and last.stream is stream and last.clock.quality == clock.quality and not clock.step_ns:
-            clock, rows = last.clock, np.concatenate((self.pending.pop().rows, rows))
-        self.pending.append(Pending(stream, rows, clock))
+        self._arrived.append(Pending(stream, rows, clock))
+
+    @property
+    def pending(self) -> list[Pending]:
+        """What goes out, in order: one entry for neighbours of one stream and one state of the clock.
+
+        They are put together here, once, and not as they come: a busy line makes a thousand blocks a round.
+        """
+        runs: list[list[Pending]] = [[self._pending.pop()]] if self._pending and self._arrived else []
+        for new in self._arrived:
+            last = runs[-1][0] if runs else None
+            if last and last.stream is new.stream and last.clock.quality == new.clock.quality and not new.clock.step_ns:
+                runs[-1].append(new)
+            else:
+                runs.append([new])
+        self._arrived.clear()
+        for run in runs:
+            rows = run[0].rows if len(run) == 1 else np.concatenate([part.rows for part in run])
+            self._pending.append(Pending(run[0].stream, rows, run[0].clock))
+        return self._pending

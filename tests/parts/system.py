@@ -35,7 +35,7 @@ ack_timeout_s = 5.0
 keep_s = 0.5
 [spool]
 segment_mib = 1
-limit_mib = 64
+limit_mib = {limit_mib}
 [sink]
 kind = "mqtt"
 host = "{host}"
@@ -69,7 +69,14 @@ class System:
 
     def __init__(self, folder: Path, **given: int | str) -> None:
         self.folder = folder
-        usual: dict[str, int | str] = {"ring_rows": 262144, "commit_ms": 50, "routes": "", "options": "{}", "sink": ""}
+        usual: dict[str, int | str] = {
+            "ring_rows": 262144,
+            "commit_ms": 50,
+            "limit_mib": 64,
+            "routes": "",
+            "options": "{}",
+            "sink": "",
+        }
         self._given = usual | given
         self._plugged = False
         self.database = folder / "kita.db"
