@@ -82,6 +82,7 @@ class Collector:
         self._refused: set[bytes] = set()
         self._undeclared: list[tuple[Extent, str]] = []
         self._again: Counter[str] = Counter()  # samples of each device that were read once more after a restart
+        self._dirty: set[str] = set()  # ports whose ring may be released further than it is
         self._pressure = Pressure.OK
         self._thinned_ns = 0  # UTC of the last declaration of what was given up
 
@@ -145,6 +146,7 @@ class Collector:
 
     def _read(self, ring: RingSource) -> None:
         for block in ring.read(READ_ROWS):
+            self._dirty.add(ring.port)
             name = ring.reader.plan_name(block.plan)
             lane = self.lanes.get((ring.port, block.device))
             if lane is None or not self._use(lane, name, ring):
@@ -241,11 +243,13 @@ class Collector:
         try:
             late = not 0 <= now_ns - self._thinned_ns < GIVEN_UP_NS
             late = late or any(ring.reader.fill > HELD_FILL for ring in self.rings)  # it will be released
-            for lane in self.lanes.values():
+            for (port, _), lane in self.lanes.items():
                 if lane.given_up.count and (lane.pending or late):
                     self._declare_given_up(lane)
-                if _rows(lane) <= most:
+                    self._dirty.add(port)
+                if lane.pending and _rows(lane) <= most:
                     self._store_lane(lane, now_ns)
+                    self._dirty.add(port)
             self._thinned_ns = now_ns if late else self._thinned_ns
             self.spool.sync()
             self._declare()
@@ -256,7 +260,9 @@ class Collector:
             return False
         self._say("")
         for ring in self.rings:
-            ring.release(self._oldest_open(ring))
+            if ring.port in self._dirty:
+                ring.release(self._oldest_open(ring))
+        self._dirty.clear()
         return True
 
     def _oldest_open(self, ring: RingSource) -> int | None:
@@ -268,8 +274,6 @@ class Collector:
 
     def _store_lane(self, lane: Lane, now_ns: int) -> None:
         """Append what waits in the lane. What is appended leaves `pending`, so a failure repeats nothing."""
-        if not lane.pending:
-            return
         undecided = lane.undecided()
         while lane.pending:
             self._declare()
