@@ -64,8 +64,8 @@ def markdown(found: list[dict[str, Any]], about: Mapping[str, str]) -> str:
     lines = [
         "# Evidence: the fault table",
         "",
-        "Written by tests/faults/report.py, never by hand. What the rows do: tests/faults/README.md. `make nightly` does the",
-        "volumes of the table; the column *scale* says which part of them a row has done: `ci` is what every commit does.",
+        "Written by tests/faults/report.py, never by hand. What the rows do: tests/faults/README.md. `make nightly`",
+        "does the volumes of the table; the column *scale* says which part of them was done: `ci` is that of a commit.",
         "",
         *(f"- {name}: {value}" for name, value in about.items()),
         f"- {len(found)} runs: {met} met their target, {broken} broke a promise;"
