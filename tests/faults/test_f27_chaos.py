@@ -17,7 +17,7 @@ from tests.faults.noise import Noise
 from tests.faults.rig import Counter, Rig
 
 SEED = int(os.environ.get("MDI_CHAOS_SEED", "1"))
-LENGTH_S = float(os.environ.get("MDI_CHAOS_S", scaled("8", "7200")))
+LENGTH_S = float(os.environ.get("MDI_CHAOS_S") or scaled(8.0, 7200.0))
 DEVICES = (Counter("d1", 100), Counter("d2", 50, "tcp"), Counter("d3", 20))
 SHORT_S, LONG_S = 0.1, 1.5  # of one fault
 
