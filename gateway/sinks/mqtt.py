@@ -128,14 +128,15 @@ class MqttSink:
         self._drain()
         if self._ready is None:
             return 0
-        return max(0, min(self._settings.window - len(self._open), self._quota(self._ready)))
+        quota = self._quota(self._ready) - len(self._hearing)
+        return max(0, min(self._settings.window - len(self._open), quota))
 
     def send(self, message: Message) -> None:
         """Publish one message, or the same one again."""
         self._drain()
         self._send(message)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Message, released: bool = False) -> None:
         ready = self._ready
         if ready is None or self._is_cared_for(message):
             self.counters.not_sent += 1
@@ -151,7 +152,8 @@ class MqttSink:
             self.counters.too_large += 1
             self._keep(message.control_id, f"a message does not fit the {ready.max_packet} bytes that the broker takes")
             return
-        if extra is not None and self._qos(message.topic) and not self._hearing.may_go(message):
+        asks = extra is not None and self._qos(message.topic) and not released
+        if asks and not self._hearing.may_go(message):
             self._begin(message.control_id)
             return
         self._publish(ready.client, message, extra)
@@ -291,8 +293,11 @@ class MqttSink:
                 self._outcomes[control_id] = Outcome(control_id, Verdict.ACCEPT)
 
     def _send_waiting(self, published: _Published) -> None:
-        for message in self._hearing.heard(published.message):
-            self._send(message)
+        """A message has its PUBACK: so much of what waits may go as the broker takes."""
+        self._hearing.heard(published.message)
+        if self._ready is not None:
+            for message in self._hearing.release(self._quota(self._ready)):
+                self._send(message, released=True)
 
     def _keep(self, control_id: str, why: str) -> None:
         self._alarm = why

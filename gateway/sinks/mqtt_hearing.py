@@ -26,30 +26,42 @@ class Hearing:
         self._waiting.clear()
         self._first.clear()
 
+    def __len__(self) -> int:
+        """How many messages wait here, without those that are under way alone."""
+        return sum(map(len, self._waiting.values())) - len(self._first)
+
     def holds(self, message: Message) -> bool:
-        """Tell whether a message waits here for others of its topic to be heard."""
+        """Tell whether a message waits here, and goes when it is released, not when it is sent again."""
         waiting = self._waiting.get(message.topic, {})
-        return message.seq in waiting and message.seq != min(waiting)
+        return message.seq in waiting and (message.topic in self._heard or message.seq != min(waiting))
 
     def may_go(self, message: Message) -> bool:
-        """Tell whether a message may be published now; otherwise it is kept here until its topic is heard."""
+        """Tell whether a message may be published now; otherwise it is kept here until it is released."""
         topic = message.topic
-        if topic in self._heard:
-            return True
         waiting = self._waiting.setdefault(topic, {})
+        if topic in self._heard:
+            if waiting:
+                waiting[message.seq] = message
+            return not waiting
         waiting[message.seq] = message
         if self._first.get(topic, message.control_id) != message.control_id or message.seq != min(waiting):
             return False
         self._first[topic] = message.control_id
         return True
 
-    def heard(self, message: Message) -> list[Message]:
-        """The message had a subscriber, or was refused for itself: return what has waited for that, in order."""
+    def heard(self, message: Message) -> None:
+        """The message had a subscriber, or was refused for itself: what waits for that may be released."""
         self._heard.add(message.topic)
         self._first.pop(message.topic, None)
-        waiting = self._waiting.pop(message.topic, {})
-        waiting.pop(message.seq, None)
-        return [waiting[seq] for seq in sorted(waiting)]
+        self._waiting.get(message.topic, {}).pop(message.seq, None)
+
+    def release(self, most: int) -> list[Message]:
+        """Return and forget up to `most` messages of topics that are heard, in order."""
+        ready = [m for topic in self._heard for m in self._waiting.get(topic, {}).values()]
+        ready = sorted(ready, key=lambda m: m.seq)[: max(0, most)]
+        for m in ready:
+            del self._waiting[m.topic][m.seq]
+        return ready
 
     def unheard(self, message: Message) -> None:
         """The message had none: it is the next to go, when it is sent again, unless an older one waits."""

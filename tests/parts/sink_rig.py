@@ -69,6 +69,9 @@ class Everybody(Hearing):
     def holds(self, message: Message) -> bool:
         return False
 
+    def __len__(self) -> int:
+        return 0
+
 
 class Rig:
     """A sink with its connection in the test's hand. waits: messages wait until it is known that somebody listens."""

@@ -20,7 +20,8 @@ def message(seq: int, topic: str = "values") -> Message:
 def test_one_goes_first_and_the_others_follow_when_it_is_heard() -> None:
     hearing = Hearing()
     assert [hearing.may_go(message(seq)) for seq in (1, 2, 3)] == [True, False, False]
-    assert hearing.heard(message(1)) == [message(2), message(3)]
+    hearing.heard(message(1))
+    assert hearing.release(9) == [message(2), message(3)]
     assert hearing.may_go(message(4))
 
 
@@ -40,7 +41,8 @@ def test_after_nobody_listened_only_the_oldest_may_try_again() -> None:
     assert hearing.holds(message(2))
     assert not hearing.holds(message(1))
     assert hearing.may_go(message(1))
-    assert hearing.heard(message(1)) == [message(2), message(3)]
+    hearing.heard(message(1))
+    assert hearing.release(9) == [message(2), message(3)]
 
 
 def test_a_topic_that_was_heard_and_is_not_any_more_begins_with_the_oldest_again() -> None:
@@ -50,7 +52,36 @@ def test_a_topic_that_was_heard_and_is_not_any_more_begins_with_the_oldest_again
     for seq in (4, 2, 3):  # answers of the broker come in any order
         hearing.unheard(message(seq))
     assert [hearing.may_go(message(seq)) for seq in (5, 3, 2)] == [False, False, True]
-    assert [m.seq for m in hearing.heard(message(2))] == [3, 4, 5]
+    hearing.heard(message(2))
+    assert [m.seq for m in hearing.release(9)] == [3, 4, 5]
+
+
+def test_what_the_broker_does_not_take_at_once_stays_in_order_before_anything_newer() -> None:
+    """Found under a window larger than the broker's Receive Maximum: what did not fit came after newer messages."""
+    hearing = Hearing()
+    for seq in (1, 2, 3, 4):
+        hearing.may_go(message(seq))
+    hearing.heard(message(1))
+    assert hearing.release(1) == [message(2)]
+    assert not hearing.may_go(message(5))
+    assert hearing.holds(message(3))
+    assert len(hearing) == 3
+    hearing.heard(message(2))
+    assert hearing.release(9) == [message(3), message(4), message(5)]
+    assert hearing.may_go(message(6))
+
+
+def test_a_window_larger_than_the_receive_maximum_sends_in_order() -> None:
+    rig = Rig(window=20, waits=True)
+    rig.connect(receive_max=4)
+    for seq in range(1, 11):
+        rig.sink.send(sink_message(seq))
+    for mid in range(1, 11):
+        rig.put(Puback(mid, 0, "Success"))
+        assert rig.sink.room() >= 0
+        assert rig.sink.outcomes() == []
+    told = [dict(properties.UserProperty)["seq"] for _, _, properties in rig.client.published]
+    assert told == [str(seq) for seq in range(1, 11)]
 
 
 def test_what_was_given_up_makes_room_for_the_next() -> None:
@@ -125,7 +156,8 @@ def test_whenever_the_listener_comes_back_first_deliveries_are_in_order(seed: in
             if listens:
                 delivered.append(m.seq)
                 unanswered.pop(m.seq, None)
-                under_way += hearing.heard(m)
+                hearing.heard(m)
+                under_way += hearing.release(3 - len(under_way))
             else:
                 hearing.unheard(m)
         elif act == "listen":
