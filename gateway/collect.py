@@ -91,6 +91,7 @@ class Collector:
         for spot in devices:
             if spot not in self.lanes:
                 lane = self.lanes[spot] = Lane(spot[1])
+                lane.thin(self._pressure >= Pressure.THIN)
                 routed = self.spool.routed(lane.name)
                 if routed is not None:
                     self._routed[lane] = routed
@@ -229,9 +230,9 @@ class Collector:
         if pressure is not self._pressure:
             level, what = PRESSURES[pressure]
             log.log(level, "the spool is %.0f %% full: %s", 100 * self.spool.fill, what)
-        self._pressure = pressure
-        for lane in self.lanes.values():
-            lane.thin(pressure >= Pressure.THIN)
+            self._pressure = pressure
+            for lane in self.lanes.values():
+                lane.thin(pressure >= Pressure.THIN)
 
     # ---- lanes to spool
 

@@ -72,7 +72,6 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
         "devices": [
             {"name": name, **asdict(account), "difference": account.difference}
             for name, account in sorted(forwarder.accounts.items())
-            if name
         ],
     }
 
