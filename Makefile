@@ -40,7 +40,7 @@ bench: $(VENV)/dev.stamp   ## measure, each beside the obvious alternative; writ
 lock: $(VENV)/dev.stamp    ## write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-		--extra demo --extra dev --output-file requirements.lock pyproject.toml
+		--extra demo --extra dev --extra web --extra sbom --extra pdf --output-file requirements.lock pyproject.toml
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: apt-get install python3"; exit 1; }

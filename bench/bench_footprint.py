@@ -32,6 +32,8 @@ MEMORY_MB, CPU_PERCENT = 80.0, 3.0
 LIBRARIES = "numpy, serial, paho.mqtt.client, msgspec, typer, rich.table, fastcrc, asyncio"
 
 HEAD = """
+[security]
+mode = "lab"
 [gateway]
 name = "gw-bench"
 eui64 = "0011223344556677"

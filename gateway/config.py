@@ -23,6 +23,7 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
+from gateway.config_security import ConduitSettings, SecuritySettings, ZoneSettings
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -60,6 +61,9 @@ class Config:
 
     path: Path
     gateway: GatewaySettings
+    security: SecuritySettings
+    zones: tuple[ZoneSettings, ...]
+    conduits: tuple[ConduitSettings, ...]
     receiver: ReceiverSettings
     forward: ForwardSettings
     spool: SpoolSettings
@@ -102,7 +106,7 @@ def read_config(path: Path) -> Config:
 
 
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_SECTIONS = ("gateway", "receiver", "forward", "spool", "sink", "route", "port")
+_SECTIONS = ("gateway", "security", "zone", "conduit", "receiver", "forward", "spool", "sink", "route", "port")
 
 
 class _Reader:
@@ -121,7 +125,7 @@ class _Reader:
         for section in doc:
             if section not in _SECTIONS:
                 raise ConfigError(f"unknown section [{section}]", self.at()(section), did_you_mean(section, _SECTIONS))
-        for section in ("gateway", "sink", "route", "port"):
+        for section in ("gateway", "security", "sink", "route", "port"):
             if section not in doc:
                 raise ConfigError(f"section [{section}] is missing", str(self.path), "see the sample mdi_config.toml")
         gateway = self.section(doc, "gateway", GatewaySettings)
@@ -131,6 +135,9 @@ class _Reader:
         return Config(
             path=self.path,
             gateway=gateway,
+            security=self.section(doc, "security", SecuritySettings),
+            zones=self.optional(doc, "zone", ZoneSettings),
+            conduits=self.optional(doc, "conduit", ConduitSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),
             forward=self.section(doc, "forward", ForwardSettings),
             spool=self.section(doc, "spool", SpoolSettings),
@@ -146,6 +153,10 @@ class _Reader:
         if not isinstance(table, dict):
             raise ConfigError(f"{name} must be a section", self.at()(name), f"write [{name}]")
         return build(kind, table, self.at(name))
+
+    def optional(self, doc: Mapping[str, Any], name: str, kind: type[Any]) -> tuple[Any, ...]:
+        """Read tables of which there may be none."""
+        return tuple(build(kind, t, self.at(name, i)) for i, t in self.tables(doc, name)) if name in doc else ()
 
     def tables(self, doc: Mapping[str, Any], name: str, *path: str | int) -> Iterator[tuple[int, dict[str, Any]]]:
         tables = doc.get(name, [])

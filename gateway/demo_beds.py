@@ -93,6 +93,8 @@ BEDS: Mapping[str, tuple[BedDevice, ...]] = {
 """small: a monitor, an incubator, an ECMO network. icu: a full bed, all of one patient, in step."""
 
 _HEAD = f"""{MARK} Everything is simulated: MSH-11 is T, and KITA keeps it apart from charting.
+[security]
+mode = "lab"
 [gateway]
 name = "demo"
 eui64 = "0011223344556677"

@@ -25,6 +25,8 @@ from tests.parts.wait import wait_until
 pytestmark = pytest.mark.e2e
 PROFILE = "philips/intellivue_mp"
 HEAD = """
+[security]
+mode = "lab"
 [gateway]
 name = "gw-test"
 eui64 = "0011223344556677"

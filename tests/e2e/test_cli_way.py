@@ -22,6 +22,8 @@ from tests.parts.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 HEAD = """
+[security]
+mode = "lab"
 [gateway]
 name = "gw-cli"
 eui64 = "0011223344556677"

@@ -20,6 +20,8 @@ class Described(Protocol):
 
 
 CONFIG = """
+[security]
+mode = "lab"
 [gateway]
 name = "gw-fault"
 eui64 = "0011223344556677"

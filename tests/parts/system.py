@@ -21,6 +21,8 @@ from tests.parts.equation import unbalanced
 from tests.parts.wait import wait_until
 
 CONFIG = """
+[security]
+mode = "lab"
 [gateway]
 name = "gw-test"
 eui64 = "0011223344556677"

@@ -19,6 +19,8 @@ from tests.conftest import ROOT
 from tests.parts.wait import wait_until
 
 HEAD = """
+[security]
+mode = "lab"
 [gateway]
 name = "gw"
 eui64 = "0011223344556677"

@@ -62,7 +62,7 @@ def test_every_default_in_the_sample_is_the_real_one(tmp_path: Path) -> None:
         for line in SAMPLE.splitlines()
     ]
     plain, full = read_config(ROOT / "mdi_config.toml"), read_config(write(tmp_path, "\n".join(lines)))
-    for section in ("gateway", "receiver", "forward", "spool", "sink", "routes"):
+    for section in ("gateway", "security", "zones", "conduits", "receiver", "forward", "spool", "sink", "routes"):
         assert getattr(plain, section) == getattr(full, section), section
     assert [p.settings for p in plain.ports] == [p.settings for p in full.ports]
     assert [p.link for p in plain.ports] == [p.link for p in full.ports]
@@ -145,9 +145,9 @@ def test_a_missing_file_says_how_to_name_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ['kind = "replay"\npath = "x.bin"', 'kind = "loopback"'])
 def test_a_link_of_made_up_values_is_refused_in_production(tmp_path: Path, kind: str) -> None:
-    text = SAMPLE.replace('kind = "can"', kind).replace('interface = "socketcan"\nchannel = "can0"\n', "")
+    text = SAMPLE.replace('kind = "can"', kind, 1).replace('interface = "socketcan"\nchannel = "can0"\n', "")
     if "loopback" in kind:
-        text = text.replace(kind, kind + '\nname = "x"')
+        text = text.replace(kind, kind + '\nname = "x"', 1)
     with pytest.raises(ConfigError, match="in production"):
         read_config(write(tmp_path, text))
     read_config(write(tmp_path, text.replace('# processing_id = "P"', 'processing_id = "T"')))

@@ -351,6 +351,8 @@ def test_a_monitor_that_shows_something_else_is_found_out(tmp_path: Path) -> Non
 def test_the_monitor_of_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "mdi_config.toml").write_text(
         f"""
+[security]
+mode = "lab"
 [gateway]
 name = "gw-test"
 eui64 = "0011223344556677"

@@ -24,6 +24,8 @@ DECEMBER = round(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * S
 GRADE = Grade("A", "kept until the receiver has acknowledged it", ())
 
 CONFIG = """
+[security]
+mode = "lab"
 [gateway]
 name = "gw"
 eui64 = "0011223344556677"

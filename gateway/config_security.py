@@ -1,0 +1,85 @@
+"""The rules in mdi_config.toml: [security], [[zone]], [[conduit]]. Every key with its default, unit and one sentence.
+
+A conduit is what the reviewer allows between two zones (IEC 62443-3-2). The ports and the sink are what the engineer
+wants. Both are written down, each by whom it concerns, and gateway.security.policy compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.config_sections import NAME
+from gateway.core.settings import Settings, setting
+
+PRODUCTION, LAB = "production", "lab"
+GATEWAY = "gateway"  # the zone that this box is; always there
+
+
+@dataclass(frozen=True)
+class SecuritySettings(Settings):
+    """[security]: how strict this gateway is, and where what people have signed is kept."""
+
+    mode: str = field(
+        metadata=setting(
+            'What is wrong stops the start in "production"; in "lab" it is said, and so is LAB in every message.',
+            choices=(PRODUCTION, LAB),
+        )
+    )
+    etc_dir: str = field(
+        default="/etc/mdi",
+        metadata=setting("Folder with trust, device records, approvals, risks and evidence; written by people."),
+    )
+    tls_min: str = field(
+        default="1.3", metadata=setting("Lowest version of TLS that is spoken.", choices=("1.3", "1.2"))
+    )
+    on_firmware_drift: str = field(
+        default="flag",
+        metadata=setting(
+            "A device that shows another firmware than was approved is flagged, or held back.", choices=("flag", "hold")
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ZoneSettings(Settings):
+    """[[zone]]: devices or systems that are trusted alike."""
+
+    name: str = field(metadata=setting("Name of the zone.", pattern=NAME))
+    title: str = field(metadata=setting("What it is, for a person."))
+    trust: int = field(
+        default=0, metadata=setting("How far it is trusted: 0 not at all … 4 as this box itself.", low=0, high=4)
+    )
+
+
+@dataclass(frozen=True)
+class ConduitSettings(Settings):
+    """[[conduit]]: one way between two zones that is allowed. What no conduit allows is forbidden."""
+
+    name: str = field(metadata=setting("Name of the conduit.", pattern=NAME))
+    zone: str = field(metadata=setting("The zone at its other end; this end is the gateway.", pattern=NAME))
+    kind: str = field(
+        metadata=setting(
+            "What goes through it.",
+            choices=("serial", "can", "modbus", "tcp", "udp", "mqtt", "dns", "ntp", "syslog", "file"),
+        )
+    )
+    why: str = field(metadata=setting("Why it is needed, for the reviewer."))
+    device: str = field(
+        default="",
+        metadata=setting("serial, can: path of the line or name of the bus, with * and ?.", empty=True),
+    )
+    host: str = field(default="", metadata=setting("Address, or network as 10.20.40.0/24, or name.", empty=True))
+    port: int = field(default=0, metadata=setting("TCP or UDP port; 0: none.", low=0, high=65535))
+    san: str = field(default="", metadata=setting("mqtt: name in the certificate of the broker.", empty=True))
+    carries: tuple[str, ...] = field(
+        default=("values", "alerts"), metadata=setting('mqtt: what may leave: "values", "waves", "alerts".')
+    )
+    metrics: tuple[str, ...] = field(
+        default=("*",), metadata=setting("mqtt: which metrics may leave, 11073 reference ids with * and ?.")
+    )
+    min_interval_s: float = field(
+        default=0.0, metadata=setting("mqtt: values leave no more often than this.", "s", low=0, high=86400)
+    )
+    identifiers: tuple[str, ...] = field(
+        default=("device", "place"), metadata=setting('mqtt: which identifiers may leave: "device", "place".')
+    )

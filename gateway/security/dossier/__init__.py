@@ -1,0 +1,1 @@
+"""All of it as one file that a reviewer reads: inventory, flows, ports, proof, the 56 points."""

@@ -1,0 +1,1 @@
+"""The firewall from the same source as everything else: declared, enforced, observed."""

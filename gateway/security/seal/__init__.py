@@ -1,0 +1,1 @@
+"""What lies on the disk: keys, authenticated encryption, erasure."""

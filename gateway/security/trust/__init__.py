@@ -1,0 +1,1 @@
+"""Signatures of people: minisign format, approvers, revisions that never go back."""
