@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from gateway.core.message import Sink
+from gateway.core.way import Way
 
 S = TypeVar("S")
 
@@ -28,6 +29,7 @@ class SinkKind(Generic[S]):
     """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`) -> a sink, not yet started.
 
     released_by: settings -> whose word releases; each kind must say it.
+    ways: settings -> where it leads, each of which a conduit must allow.
     Raises of create: ConfigError when the base topic or the settings do not fit.
     """
 
@@ -35,3 +37,4 @@ class SinkKind(Generic[S]):
     settings: type[S]
     create: Callable[[S, str], Sink]
     released_by: Callable[[S], ReleasedBy]
+    ways: Callable[[S], tuple[Way, ...]] = lambda _: ()
