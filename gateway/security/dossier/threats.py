@@ -35,13 +35,15 @@ THREATS = (
         "S",
         Words("Rogue device on a port", "Fremmed enhed på en port"),
         Words(
-            "Only configured and approved devices are opened; paths are bound to the USB serial number; another model or "
+            "Only configured and approved devices are opened; paths are bound to the USB serial number; another model "
+            "or "
             "firmware than approved is flagged or held back",
             "Kun konfigurerede og godkendte enheder åbnes; stier er bundet til USB-serienummeret; anden model eller "
             "firmware end den godkendte markeres eller holdes tilbage",
         ),
         Words(
-            "A device that copies path, protocol and identity of an approved one is believed: bedside protocols have no "
+            "A device that copies path, protocol and identity of an approved one is believed: bedside protocols have "
+            "no "
             "authentication",
             "En enhed, der efterligner en godkendt enheds sti, protokol og identitet, bliver troet: protokollerne ved "
             "sengen har ingen autentificering",
@@ -57,9 +59,11 @@ THREATS = (
             "Mod brokeren: TLS 1.3 med certifikat i begge ender. Kun enhed, placering og værdier er undervejs",
         ),
         Words(
-            "Serial lines, CAN and Modbus are in clear: whoever reaches the cable reads and changes values. Short cables, "
+            "Serial lines, CAN and Modbus are in clear: whoever reaches the cable reads and changes values. Short "
+            "cables, "
             "closed rooms",
-            "Serielle linjer, CAN og Modbus er ukrypterede: den, der når kablet, kan læse og ændre værdier. Korte kabler, "
+            "Serielle linjer, CAN og Modbus er ukrypterede: den, der når kablet, kan læse og ændre værdier. Korte "
+            "kabler, "
             "aflåste rum",
         ),
         (2, 32, 40),
@@ -85,9 +89,11 @@ THREATS = (
         "D E",
         Words("Hostile bytes into a parser", "Fjendtlige bytes til en parser"),
         Words(
-            "Parsers are bounded in length and time and are fuzzed; the process that parses has its own user, no broker "
+            "Parsers are bounded in length and time and are fuzzed; the process that parses has its own user, no "
+            "broker "
             "and a sandbox",
-            "Parsere er begrænset i længde og tid og bliver fuzzet; processen, der parser, har egen bruger, ingen adgang "
+            "Parsere er begrænset i længde og tid og bliver fuzzet; processen, der parser, har egen bruger, ingen "
+            "adgang "
             "til brokeren og en sandkasse",
         ),
         Words(
@@ -119,7 +125,8 @@ THREATS = (
         Words(
             "The private key is made on the box and never leaves it; the broker binds topics to the name in the "
             "certificate; revocation ends live sessions",
-            "Den private nøgle dannes på boksen og forlader den aldrig; brokeren binder topics til navnet i certifikatet; "
+            "Den private nøgle dannes på boksen og forlader den aldrig; brokeren binder topics til navnet i "
+            "certifikatet; "
             "spærring afslutter levende sessioner",
         ),
         Words(
@@ -133,14 +140,16 @@ THREATS = (
         "T E",
         Words("Compromised broker (sends to the gateway)", "Kompromitteret broker (sender til gatewayen)"),
         Words(
-            "The gateway listens to one topic; only a well-formed acknowledgement of a message under way has an effect; "
+            "The gateway listens to one topic; only a well-formed acknowledgement of a message under way has an "
+            "effect; "
             "everything else is counted and dropped",
             "Gatewayen lytter på ét topic; kun en velformet kvittering for en besked undervejs har virkning; alt andet "
             "tælles og smides væk",
         ),
         Words(
             "A broker that acknowledges and throws away loses data unseen by the gateway. KITA's list of gaps shows it",
-            "En broker, der kvitterer og smider væk, mister data, uden at gatewayen ser det. KITAs liste over huller viser "
+            "En broker, der kvitterer og smider væk, mister data, uden at gatewayen ser det. KITAs liste over huller "
+            "viser "
             "det",
         ),
         (2, 4, 16, 52),
@@ -152,7 +161,8 @@ THREATS = (
         Words(
             "Bounded rings, queues and spool; each process has limits of memory, tasks and CPU; what is dropped is "
             "declared",
-            "Ringe, køer og spool har lofter; hver proces har grænser for hukommelse, opgaver og CPU; det, der smides væk, "
+            "Ringe, køer og spool har lofter; hver proces har grænser for hukommelse, opgaver og CPU; det, der smides "
+            "væk, "
             "bliver oplyst",
         ),
         Words(
@@ -166,14 +176,18 @@ THREATS = (
         "E R",
         Words("Insider widens what is allowed", "Intern bruger udvider det tilladte"),
         Words(
-            "What widens needs two signatures of different people in different roles over one hash; keys are not on the "
+            "What widens needs two signatures of different people in different roles over one hash; keys are not on "
+            "the "
             "box; any change voids the approval",
-            "Udvidelser kræver to signaturer fra forskellige personer i forskellige roller over én hash; nøglerne er ikke "
+            "Udvidelser kræver to signaturer fra forskellige personer i forskellige roller over én hash; nøglerne er "
+            "ikke "
             "på boksen; enhver ændring ophæver godkendelsen",
         ),
         Words(
-            "Two people who agree can approve anything; root on the box can replace the program. Both leave traces outside",
-            "To personer, der er enige, kan godkende alt; root på boksen kan udskifte programmet. Begge dele efterlader "
+            "Two people who agree can approve anything; root on the box can replace the program. Both leave traces "
+            "outside",
+            "To personer, der er enige, kan godkende alt; root på boksen kan udskifte programmet. Begge dele "
+            "efterlader "
             "spor uden for boksen",
         ),
         (6, 9, 29),
@@ -199,9 +213,11 @@ THREATS = (
         "T E",
         Words("Update and supply chain", "Opdatering og forsyningskæde"),
         Words(
-            "Signed manifest of the release, dependencies pinned with hashes, SBOM of package and host, triage of known "
+            "Signed manifest of the release, dependencies pinned with hashes, SBOM of package and host, triage of "
+            "known "
             "vulnerabilities with an expiry",
-            "Signeret manifest for udgivelsen, afhængigheder låst med hash, SBOM for pakke og vært, vurdering af kendte "
+            "Signeret manifest for udgivelsen, afhængigheder låst med hash, SBOM for pakke og vært, vurdering af "
+            "kendte "
             "sårbarheder med udløbsdato",
         ),
         Words(
@@ -217,7 +233,8 @@ THREATS = (
         Words(
             "The clock's source and quality go with each message; steps are noted and audited; durations use the "
             "monotonic clock; NTP from named servers only",
-            "Urets kilde og kvalitet følger hver besked; spring noteres og auditlogges; varigheder måles med det monotone "
+            "Urets kilde og kvalitet følger hver besked; spring noteres og auditlogges; varigheder måles med det "
+            "monotone "
             "ur; NTP kun fra navngivne servere",
         ),
         Words(
@@ -243,7 +260,10 @@ THREATS = (
     Threat(
         "patient-mix-up",
         "S T",
-        Words("Patient mix-up (wrong association of device and bed)", "Patientforveksling (forkert kobling af enhed og seng)"),
+        Words(
+            "Patient mix-up (wrong association of device and bed)",
+            "Patientforveksling (forkert kobling af enhed og seng)",
+        ),
         Words(
             "The box never knows a patient; device and place are part of the approved hash and go with each message; a "
             "device that changes shows as drifted",
@@ -253,7 +273,8 @@ THREATS = (
         Words(
             "A device rolled to another bed still says the old place. The receiving side must associate and a person "
             "confirm: this is the highest clinical risk",
-            "En enhed, der rulles til en anden seng, oplyser stadig den gamle plads. Modtagersiden skal koble, og en person "
+            "En enhed, der rulles til en anden seng, oplyser stadig den gamle plads. Modtagersiden skal koble, og en "
+            "person "
             "bekræfte: det er den højeste kliniske risiko",
         ),
         (9, 14, 40),
@@ -264,6 +285,5 @@ THREATS = (
 def as_markdown() -> str:
     """Return the table of docs/security.md."""
     lines = ["| threat | STRIDE | what the control stops | what it does not | attack |", "|---|---|---|---|---|"]
-    for t in THREATS:
-        lines.append(f"| {t.name.en} | {t.stride} | {t.control.en} | {t.residual.en} | {t.attack} |")
+    lines += (f"| {t.name.en} | {t.stride} | {t.control.en} | {t.residual.en} | {t.attack} |" for t in THREATS)
     return "\n".join(lines) + "\n"
