@@ -1,5 +1,6 @@
 """The audit log: what is written, what is withheld, and that nothing it meets holds the gateway up."""
 
+import itertools
 import json
 import stat
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_what_is_said_is_chained_signed_and_private(tmp_path):
     found = entries(tmp_path / "run")
     assert [entry["event"] for entry in found] == ["key_created", "start", "device_opened", "audit_checkpoint"]
     assert [entry["seq"] for entry in found] == [1, 2, 3, 4]
-    assert all(later["prev"] == entry["h"] for entry, later in zip(found, found[1:], strict=False))
+    assert all(later["prev"] == entry["h"] for entry, later in itertools.pairwise(found))
     assert stat.S_IMODE((tmp_path / "run/key").stat().st_mode) == 0o400
 
 
