@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from gateway.core.message import Sink
 from gateway.core.way import Way
+from gateway.security.certs.tls import TlsRules
 
 S = TypeVar("S")
 
@@ -26,7 +27,8 @@ class ReleasedBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SinkKind(Generic[S]):
-    """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`) -> a sink, not yet started.
+    """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`), rules for TLS -> a sink, not yet
+    started.
 
     released_by: settings -> whose word releases; each kind must say it.
     ways: settings -> where it leads, each of which a conduit must allow.
@@ -35,6 +37,6 @@ class SinkKind(Generic[S]):
 
     name: str
     settings: type[S]
-    create: Callable[[S, str], Sink]
+    create: Callable[[S, str, TlsRules], Sink]
     released_by: Callable[[S], ReleasedBy]
     ways: Callable[[S], tuple[Way, ...]] = lambda _: ()

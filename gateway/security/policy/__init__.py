@@ -9,15 +9,19 @@
 Another part adds a rule: see gateway.security.policy.registry.
 """
 
+from gateway.security.policy.conduits import conduits_of, conduits_of_sink
 from gateway.security.policy.enforce import PolicyError, enforce
-from gateway.security.policy.registry import Broken, Facts, Rule, Violation, findings, rule, rules, violations
+from gateway.security.policy.registry import RULES, Broken, Facts, Rule, Violation, findings, rule, rules, violations
 
 __all__ = [
+    "RULES",
     "Broken",
     "Facts",
     "PolicyError",
     "Rule",
     "Violation",
+    "conduits_of",
+    "conduits_of_sink",
     "enforce",
     "findings",
     "rule",

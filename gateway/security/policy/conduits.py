@@ -71,6 +71,16 @@ def of_port(config: Config, port: Port) -> Iterator[tuple[Way, ConduitSettings |
         yield way, next((c for c in config.conduits if covers(c, way, port.driver.name)), None)
 
 
+def conduits_of(config: Config, port: Port) -> tuple[ConduitSettings, ...]:
+    """Return the conduits that a port goes through, each once."""
+    return tuple(dict.fromkeys(conduit for _, conduit in of_port(config, port) if conduit))
+
+
+def conduits_of_sink(config: Config) -> tuple[ConduitSettings, ...]:
+    """Return the conduits that what leaves goes through, each once."""
+    return tuple(dict.fromkeys(conduit for _, conduit in of_sink(config) if conduit))
+
+
 def of_sink(config: Config) -> Iterator[tuple[Way, ConduitSettings | None]]:
     """Yield each way of the sink with the first conduit that covers it, None when none does."""
     for way in config.sink_kind.ways(config.sink):
