@@ -31,6 +31,7 @@ from gateway.core.settings import build, did_you_mean
 from gateway.core.toml_lines import line_of, load
 from gateway.grade import Grade, grade
 from gateway.links.base import LinkKind
+from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import SinkKind
 
 
@@ -88,6 +89,13 @@ class Config:
         """What is promised of a message with this configuration."""
         made_up = [port.settings.name for port in self.ports if port.link_kind.name in MADE_UP]
         return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up)
+
+    @property
+    def tls_rules(self) -> TlsRules:
+        """How the broker is spoken to: the lowest version, and the name its conduit wants in its certificate."""
+        host, port = getattr(self.sink, "host", ""), getattr(self.sink, "port", 0)
+        ways = (c for c in self.conduits if c.kind == "mqtt" and c.host == host and c.port in (0, port))
+        return TlsRules(self.security.tls_min, next((c.san for c in ways), ""))
 
     @property
     def devices(self) -> tuple[Device, ...]:
