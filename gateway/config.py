@@ -23,7 +23,7 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import LAB, ConduitSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import LAB, ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -63,6 +63,7 @@ class Config:
     path: Path
     gateway: GatewaySettings
     security: SecuritySettings
+    firewall: FirewallSettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
     receiver: ReceiverSettings
@@ -124,7 +125,8 @@ def read_config(path: Path) -> Config:
 
 
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_SECTIONS = ("gateway", "security", "zone", "conduit", "receiver", "forward", "spool", "sink", "route", "port")
+_RULES = ("security", "firewall", "zone", "conduit")
+_SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
 
 
 class _Reader:
@@ -154,6 +156,7 @@ class _Reader:
             path=self.path,
             gateway=gateway,
             security=self.section(doc, "security", SecuritySettings),
+            firewall=self.section(doc, "firewall", FirewallSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),
