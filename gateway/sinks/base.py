@@ -27,11 +27,9 @@ class ReleasedBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SinkKind(Generic[S]):
-    """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`), rules for TLS -> a sink, not yet
-    started.
+    """create: settings, base topic (`mdi/v1/{site}/{unit}/{gateway}`), rules for TLS -> a sink, not yet started.
 
-    released_by: settings -> whose word releases; each kind must say it.
-    ways: settings -> where it leads, each of which a conduit must allow.
+    released_by: settings -> whose word releases; each kind must say it. ways: settings -> where it leads, each of which a conduit must allow.
     Raises of create: ConfigError when the base topic or the settings do not fit.
     """
 
