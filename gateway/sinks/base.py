@@ -1,5 +1,4 @@
 """What the registry knows of a kind of sink. The contract itself is `gateway.core.message.Sink`.
-
 Kinds register in entry-point group `mdi.sinks` as a SinkKind. Settings are a `gateway.core.settings.Settings`.
 """
 
@@ -29,7 +28,8 @@ class ReleasedBy(Enum):
 class SinkKind(Generic[S]):
     """create: settings, base topic (`mdi/v1/{site}/{unit}/{gateway}`), rules for TLS -> a sink, not yet started.
 
-    released_by: settings -> whose word releases; each kind must say it. ways: settings -> where it leads, each of which a conduit must allow.
+    released_by: settings -> whose word releases; each kind must say it
+    ways: settings -> where it leads, each of which a conduit must allow
     Raises of create: ConfigError when the base topic or the settings do not fit.
     """
 
