@@ -1,6 +1,6 @@
 """A request for approval, its signatures, and whether they are enough.
 
-    etc_dir/approvals/ASSET/REV.json              what is asked for: the content, its hash, who asks; people sign this file
+    etc_dir/approvals/ASSET/REV.json              what is asked for, its hash, who asks; people sign it
     etc_dir/approvals/ASSET/REV.PERSON.minisig    one signature of it, made on that person's own computer
 
 The file is written in one way only (sorted keys, two blanks, one newline at the end), and read in no other, so that
@@ -146,7 +146,7 @@ def judge(
     """Judge the signatures of one request. Pure.
 
     others: other revisions with their bytes, to say of a signature that it is over one of them
-    verified: when this gateway first found this approval good; a key that has ended since still counts, a revoked one not
+    verified: when this gateway first found this approval good; a key that has ended since still counts
     """
     people: dict[str, Person] = {}
     refused: list[Fault] = []

@@ -21,9 +21,8 @@ from gateway.config import Config, Device, Port
 from gateway.core.profile import Profile
 from gateway.security.onboard.canonical import digest
 from gateway.security.onboard.record import DeviceRecord, Risk
-from gateway.security.policy import RULES_VERSION
-from gateway.security.policy.conduits import of_port, of_sink
 
+RULES_VERSION = 1  # of the policy: counted up when a rule is added, falls away, or means something else
 FORMAT = 1  # of what is hashed; another one voids every approval
 PARTS = ("record", "profile", "conduits", "policy", "gateway")
 NO_MEANING = frozenset({"where", "source", "lines", "verified", "note", "wiring", "undetected_flips"})  # of a profile
@@ -45,7 +44,7 @@ def content(config: Config, record: DeviceRecord, risks: Mapping[str, Risk]) -> 
     found = located(config, record)
     conduits = {c.name: asdict(c) for c in config.conduits}
     named = {name: conduits.get(name) for name in record.use.conduits}
-    return plain(
+    said: dict[str, Any] = plain(
         {
             "record": {
                 **record.content(),
@@ -63,6 +62,7 @@ def content(config: Config, record: DeviceRecord, risks: Mapping[str, Risk]) -> 
             "format": FORMAT,
         }
     )
+    return said
 
 
 def located(config: Config, record: DeviceRecord) -> tuple[Port, Device] | None:
@@ -89,12 +89,6 @@ def configured(port: Port, device: Device) -> dict[str, Any]:
         "port_options": port.settings.options,
         "link": {"kind": port.link_kind.name, **asdict(port.link)},
     }
-
-
-def used_conduits(config: Config, port: Port) -> list[str]:
-    """Return the names of the conduits that data of a port goes through, its own and that of the sink."""
-    covered = [conduit for _, conduit in (*of_port(config, port), *of_sink(config))]
-    return list(dict.fromkeys(conduit.name for conduit in covered if conduit))
 
 
 def differences(was: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

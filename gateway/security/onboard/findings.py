@@ -1,4 +1,4 @@
-"""What is wrong with a record beside the configuration, the risks and the evidence. Pure but for the evidence's hashes."""
+"""What is wrong with a record beside the configuration, risks and evidence. Pure but for the hashes of evidence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from gateway.config import Config
-from gateway.security.onboard.content import located, used_conduits
+from gateway.security.onboard.content import located
 from gateway.security.onboard.record import EVIDENCE, DeviceRecord, Risk
 
 SOON_DAYS = 30  # what ends within a month is said
@@ -17,7 +17,7 @@ SOON_DAYS = 30  # what ends within a month is said
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about a record. rule: stable, for programs; holds: the device is not opened with it; tamper: changed."""
+    """One thing about a record. rule: stable, for programs; holds: it is not opened; tamper: somebody changed it."""
 
     rule: str
     what: str
@@ -39,9 +39,6 @@ def of_use(config: Config, record: DeviceRecord) -> Iterator[Finding]:
     if port.settings.name != record.use.port:
         what = f"the device is on port {port.settings.name}, the record says {record.use.port}"
         yield Finding("other-port", what, "correct [use] port")
-    for name in used_conduits(config, port):
-        if name not in record.use.conduits:
-            yield Finding("other-conduit", f"it uses conduit {name}, which the record does not name", "name it in [use]")
     known = {conduit.name for conduit in config.conduits}
     for name in record.use.conduits:
         if name not in known:
@@ -75,7 +72,9 @@ def of_evidence(etc_dir: Path, record: DeviceRecord) -> Iterator[Finding]:
         except FileNotFoundError:
             continue  # kept elsewhere; the hash is what counts
         except OSError as fault:
-            yield Finding("evidence-unread", f"{path} cannot be read: {fault.strerror}", "check its rights", holds=False)
+            yield Finding(
+                "evidence-unread", f"{path} cannot be read: {fault.strerror}", "check its rights", holds=False
+            )
             continue
         if found != one.sha256:
             what = f"{path} is not the document that the record names"

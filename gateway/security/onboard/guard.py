@@ -24,6 +24,7 @@ from gateway.core.protocol import DeviceSpec
 from gateway.security.audit import Audit, Event, silent
 from gateway.security.onboard import approval, journal, record
 from gateway.security.onboard.canonical import digest
+from gateway.security.onboard.journal import moment
 from gateway.security.onboard.life import State
 from gateway.security.onboard.observed import (
     Activated,
@@ -199,9 +200,9 @@ class Guard:
             what = "may be opened" if one.may_open else "is not opened"
             lab = "LAB: " if config.security.mode == LAB and bad else ""
             log.log(level, "%s%s is %s and %s%s", lab, name, one.state, what, f": {first(one)}" if bad else "")
-            self._write(config, one, was)
+            self._write(one, was)
 
-    def _write(self, config: Config, one: Standing, was: Standing | None) -> None:
+    def _write(self, one: Standing, was: Standing | None) -> None:
         """One entry in the audit log for one change."""
         rule = one.rules[0] if one.rules else "none"
         if one.state is State.DRIFTED:
@@ -226,11 +227,6 @@ class Guard:
 def first(one: Standing) -> str:
     """Return the reason that comes first."""
     return one.reasons[0] if one.reasons else "not approved"
-
-
-def moment(now: datetime) -> str:
-    """Return a time as it is written down: UTC, microseconds, always the same length, so that texts sort as times."""
-    return now.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def stamp(config: Config) -> str:

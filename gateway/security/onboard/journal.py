@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.core.errors import ConfigError, TrustError
@@ -38,7 +38,7 @@ class Act:
 
 @dataclass(frozen=True)
 class Past:
-    """What the acts come to. looked: when the device was last let go on; what it said of itself before does not count."""
+    """What the acts come to. looked: when it was last let go on; what it said before does not count."""
 
     suspended: Act | None = None
     revoked: Act | None = None
@@ -109,6 +109,11 @@ def append(state_dir: Path, asset: str, act: Act) -> None:
             os.close(folder)
     finally:
         os.close(handle)
+
+
+def moment(now: datetime) -> str:
+    """Return a time as it is written down: UTC, microseconds, always the same length, so that texts sort as times."""
+    return now.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _act(line: bytes, where: str) -> Act:

@@ -59,7 +59,11 @@ TABLE: dict[tuple[State, Step], State] = {
     **{(state, Step.DRIFT): State.DRIFTED for state in (*_DONE, State.DRIFTED)},
     (State.EXPIRED, Step.DRIFT): State.EXPIRED,
     **{(state, Step.SUBMIT): State.SUBMITTED for state in _OUT},
-    **{(state, Step.REVOKE): State.REVOKED for state in State if state not in (State.DRAFT, State.REVOKED, State.RETIRED)},
+    **{
+        (state, Step.REVOKE): State.REVOKED
+        for state in State
+        if state not in (State.DRAFT, State.REVOKED, State.RETIRED)
+    },
     (State.REVOKED, Step.RETIRE): State.RETIRED,
 }
 # What one person may do on the box; all else follows from the files.

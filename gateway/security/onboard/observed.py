@@ -35,7 +35,7 @@ class Observed:
     @classmethod
     def of(cls, said: Identified, t: str) -> Observed:
         """Return what was said, cut to what a label holds."""
-        return cls(*(_word(text) for text in (said.vendor, said.model, said.firmware, said.serial)), t)
+        return cls(_word(said.vendor), _word(said.model), _word(said.firmware), _word(said.serial), t)
 
     def same(self, other: Observed | None) -> bool:
         """Tell whether the device says the same as before."""

@@ -22,7 +22,20 @@ MAX_TEXT = 64 * 1024  # of one record; a full one has about 3 KiB
 ASSET = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"  # also a file name
 DAY = r"\d{4}-\d{2}-\d{2}"
 SHA256 = r"[0-9a-f]{64}"
-CLASSES = ("I", "Is", "Im", "Ir", "IIa", "IIb", "III", "IVD A", "IVD B", "IVD C", "IVD D", "none")  # MDR VIII, IVDR VIII
+CLASSES = (
+    "I",
+    "Is",
+    "Im",
+    "Ir",
+    "IIa",
+    "IIb",
+    "III",
+    "IVD A",
+    "IVD B",
+    "IVD C",
+    "IVD D",
+    "none",
+)  # MDR VIII, IVDR VIII
 
 
 @dataclass(frozen=True)
@@ -85,9 +98,7 @@ class Review(Settings):
 
     next: str = field(metadata=setting("Day from which the approval does not hold any more.", pattern=DAY))
     assessment: str = field(default="", metadata=setting("Where the assessment lies, and its result.", empty=True))
-    residual: str = field(
-        default="low", metadata=setting("Risk that remains.", choices=("low", "medium", "high"))
-    )
+    residual: str = field(default="low", metadata=setting("Risk that remains.", choices=("low", "medium", "high")))
     risks: tuple[str, ...] = field(default=(), metadata=setting("Accepted risks: names of files in etc_dir/risks."))
 
 
@@ -95,7 +106,9 @@ class Review(Settings):
 class Evidence(Settings):
     """[[evidence]]: a document that the review rests on. Only its hash is needed here."""
 
-    name: str = field(metadata=setting("Name of the file in etc_dir/evidence/ASSET, if it is kept here.", pattern=r"[^/\0]+"))
+    name: str = field(
+        metadata=setting("Name of the file in etc_dir/evidence/ASSET, if it is kept here.", pattern=r"[^/\0]+")
+    )
     kind: str = field(
         metadata=setting("What it is.", choices=("mds2", "test", "scan", "contract", "assessment", "manual", "other"))
     )
@@ -131,7 +144,9 @@ class DeviceRecord:
 
     def content(self) -> dict[str, Any]:
         """Return all that people have written, without where it stands."""
-        return {name: asdict(getattr(self, name)) for name in SECTIONS} | {"evidence": [asdict(e) for e in self.evidence]}
+        return {name: asdict(getattr(self, name)) for name in SECTIONS} | {
+            "evidence": [asdict(e) for e in self.evidence]
+        }
 
 
 SECTIONS: dict[str, type[Settings]] = {"device": Identity, "owners": Owners, "use": Use, "review": Review}
@@ -161,7 +176,9 @@ def read_record(path: Path) -> DeviceRecord:
     record = DeviceRecord(path, **parts, evidence=evidence)
     if record.asset != path.stem:
         hint = f"name the file {record.asset}.toml, or correct the asset number"
-        raise ConfigError(f"asset = {record.asset!r}: the file is named {path.name}", _at(path, text, "device", "asset"), hint)
+        raise ConfigError(
+            f"asset = {record.asset!r}: the file is named {path.name}", _at(path, text, "device", "asset"), hint
+        )
     _days(record, text)
     return record
 
@@ -169,7 +186,7 @@ def read_record(path: Path) -> DeviceRecord:
 def read_risk(path: Path) -> Risk:
     """Read one risk. Raises: ConfigError with file, line and key."""
     text = _text(path)
-    risk = _built(path, text, Risk, load(text, str(path), ConfigError))
+    risk: Risk = _built(path, text, Risk, load(text, str(path), ConfigError))
     _day(risk.expires, _at(path, text, "expires"))
     return risk
 

@@ -27,7 +27,7 @@ from gateway.security.onboard.observed import Activated, Observed, read_activate
 from gateway.security.onboard.record import DeviceRecord, Risk, read_records, read_risks
 from gateway.security.trust.people import Person, Trust
 
-STOPPED = (State.SUSPENDED, State.REVOKED, State.RETIRED)  # a person said so: that holds in lab, too
+STOPPED = (State.SUSPENDED, State.REVOKED, State.RETIRED)  # a person said so
 REVISIONS = 8  # so many are looked at, the newest; older ones are history
 SHOWN = 3  # differences that are named; mdi onboard diff shows all
 
@@ -91,13 +91,13 @@ def standing(config: Config, trust: Trust | None, now: datetime) -> dict[str, St
     return found
 
 
-def _without(
-    config: Config, name: str, several: list[DeviceRecord], wrong: Mapping[Path, ConfigError]
-) -> Standing:
+def _without(config: Config, name: str, several: list[DeviceRecord], wrong: Mapping[Path, ConfigError]) -> Standing:
     lab = config.security.mode == LAB
     if several:
         files = ", ".join(record.path.name for record in several)
-        return Standing(name, "", State.DRAFT, lab, lab, (f"{files} all say that they are this device",), ("two-records",))
+        return Standing(
+            name, "", State.DRAFT, lab, lab, (f"{files} all say that they are this device",), ("two-records",)
+        )
     reasons = (f"no record says that it is about {name}; mdi onboard new", *(str(fault) for fault in wrong.values()))
     return Standing(name, "", State.DRAFT, lab, lab, reasons, ("no-record", *("wrong-record" for _ in wrong)))
 
@@ -153,7 +153,8 @@ def judge(config: Config, device: Device, papers: Papers, now: datetime) -> Stan
     held = [finding for finding in findings if finding.holds]
     good = state in (State.APPROVED, State.ACTIVE) or (state is State.DRIFTED and not held)
     lab = config.security.mode == LAB
-    may_open = state not in STOPPED and not journal if lab else good and not held
+    stopped = state in STOPPED or papers.past.suspended is not None or bool(journal)  # that holds in lab, too
+    may_open = not stopped and (lab or (good and not held))
     return Standing(
         device.settings.name,
         record.asset,
@@ -172,7 +173,9 @@ def judge(config: Config, device: Device, papers: Papers, now: datetime) -> Stan
     )
 
 
-def _approved(papers: Papers, what: Mapping[str, object], sha256: str) -> tuple[list[Step], Verdict | None, list[Finding]]:
+def _approved(
+    papers: Papers, what: Mapping[str, object], sha256: str
+) -> tuple[list[Step], Verdict | None, list[Finding]]:
     """Return the steps that the requests stand for, the one that counts, and what is wrong with it."""
     floor = papers.activated.rev if papers.activated else 0
     fitting = [v for v in papers.verdicts if v.request.sha256 == sha256]
@@ -181,21 +184,32 @@ def _approved(papers: Papers, what: Mapping[str, object], sha256: str) -> tuple[
         opened = papers.activated is not None and papers.activated.sha256 == sha256
         return [Step.SUBMIT, Step.APPROVE, *([Step.ACTIVATE] if opened else [])], good, []
     if fitting:
-        newest = fitting[0]
-        if newest.approved:
-            found = [Finding("rolled-back", f"revision {floor} was in force; revision {newest.request.rev} does not come back", "submit it anew")]  # fmt: skip
-            return [Step.SUBMIT], newest, found
-        found = [Finding(f.rule, f.what, f.hint) for f in (*newest.missing, *newest.refused)]
-        ended = {f.rule for f in newest.missing} == {"expired"}
-        return [Step.SUBMIT, *([Step.APPROVE, Step.EXPIRE] if ended else [])], newest, found
-    before = next((v for v in papers.verdicts if v.approved or {f.rule for f in v.missing} == {"expired"}), None)
+        return _pending(fitting[0], floor)
+    before = next((v for v in papers.verdicts if v.approved or _ended(v)), None)
     if before:
-        found = [Finding("changed", f"changed since it was approved: {_named(before.request.content, what)}", "submit it anew")]  # fmt: skip
-        return [Step.SUBMIT, Step.APPROVE, Step.DRIFT], before, found
+        changed = f"changed since it was approved: {_named(before.request.content, what)}"
+        return [Step.SUBMIT, Step.APPROVE, Step.DRIFT], before, [Finding("changed", changed, _ANEW)]
     if papers.verdicts:
-        changed = _named(papers.verdicts[0].request.content, what)
-        return [Step.SUBMIT, Step.AMEND], None, [Finding("changed", f"changed since it was submitted: {changed}", "submit it anew")]  # fmt: skip
+        changed = f"changed since it was submitted: {_named(papers.verdicts[0].request.content, what)}"
+        return [Step.SUBMIT, Step.AMEND], None, [Finding("changed", changed, _ANEW)]
     return [], None, [] if papers.unread else [Finding("not-submitted", "it was never submitted", "mdi onboard submit")]
+
+
+_ANEW = "submit it anew"
+
+
+def _pending(verdict: Verdict, floor: int) -> tuple[list[Step], Verdict, list[Finding]]:
+    """Return the same for a request that fits what is there, and is not good."""
+    if verdict.approved:
+        what = f"revision {floor} was in force; revision {verdict.request.rev} does not come back"
+        return [Step.SUBMIT], verdict, [Finding("rolled-back", what, _ANEW)]
+    found = [Finding(fault.rule, fault.what, fault.hint) for fault in (*verdict.missing, *verdict.refused)]
+    return [Step.SUBMIT, *([Step.APPROVE, Step.EXPIRE] if _ended(verdict) else [])], verdict, found
+
+
+def _ended(verdict: Verdict) -> bool:
+    """Tell whether a request was approved, and only its time is over."""
+    return {fault.rule for fault in verdict.missing} == {"expired"}
 
 
 def _named(was: Mapping[str, object], now: Mapping[str, object]) -> str:
