@@ -23,7 +23,7 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import ConduitSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -31,6 +31,7 @@ from gateway.core.settings import build, did_you_mean
 from gateway.core.toml_lines import line_of, load
 from gateway.grade import Grade, grade
 from gateway.links.base import LinkKind
+from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import SinkKind
 
 
@@ -62,6 +63,7 @@ class Config:
     path: Path
     gateway: GatewaySettings
     security: SecuritySettings
+    firewall: FirewallSettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
     receiver: ReceiverSettings
@@ -89,6 +91,13 @@ class Config:
         return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up)
 
     @property
+    def tls_rules(self) -> TlsRules:
+        """How the broker is spoken to: the lowest version, and the name its conduit wants in its certificate."""
+        host, port = getattr(self.sink, "host", ""), getattr(self.sink, "port", 0)
+        ways = (c for c in self.conduits if c.kind == "mqtt" and c.host == host and c.port in (0, port))
+        return TlsRules(self.security.tls_min, next((c.san for c in ways), ""))
+
+    @property
     def devices(self) -> tuple[Device, ...]:
         """All devices, by number."""
         return tuple(device for port in self.ports for device in port.devices)
@@ -106,7 +115,8 @@ def read_config(path: Path) -> Config:
 
 
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_SECTIONS = ("gateway", "security", "zone", "conduit", "receiver", "forward", "spool", "sink", "route", "port")
+_RULES = ("security", "firewall", "zone", "conduit")
+_SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
 
 
 class _Reader:
@@ -136,6 +146,7 @@ class _Reader:
             path=self.path,
             gateway=gateway,
             security=self.section(doc, "security", SecuritySettings),
+            firewall=self.section(doc, "firewall", FirewallSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from gateway.core.message import Sink
+from gateway.security.certs.tls import TlsRules
 
 S = TypeVar("S")
 
@@ -25,7 +26,8 @@ class ReleasedBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SinkKind(Generic[S]):
-    """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`) -> a sink, not yet started.
+    """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`), rules for TLS -> a sink, not yet
+    started.
 
     released_by: settings -> whose word releases; each kind must say it.
     Raises of create: ConfigError when the base topic or the settings do not fit.
@@ -33,5 +35,5 @@ class SinkKind(Generic[S]):
 
     name: str
     settings: type[S]
-    create: Callable[[S, str], Sink]
+    create: Callable[[S, str, TlsRules], Sink]
     released_by: Callable[[S], ReleasedBy]

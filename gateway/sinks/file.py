@@ -16,6 +16,7 @@ from pathlib import Path
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.settings import Settings, setting
+from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import ReleasedBy, SinkKind
 
 ROOM = 100  # messages at a time: each costs a sync, so a round of the forwarder stays short
@@ -114,7 +115,7 @@ class FileSink:
             os.close(folder)
 
 
-def _create(settings: FileSettings, _base: str) -> FileSink:
+def _create(settings: FileSettings, _base: str = "", _rules: TlsRules | None = None) -> FileSink:
     return FileSink(Path(settings.directory))
 
 
