@@ -1,8 +1,8 @@
 """What people do: submit, sign, suspend, resume, revoke, retire. Each checks, writes one thing, and is audited.
 
-Suspend: one person, whatever the state of the papers. Resume: the same one person may, and only while an approval by two
-holds for what is there now; if anything has changed, it takes two anew. Revoke and retire: for good; the asset number
-is never used again, a device that comes back gets a new record.
+Suspend: one person, whatever the state of the papers. Resume: the same one person may, and only while an approval by
+two holds for what is there now; if anything has changed, it takes two anew. Revoke and retire: for good; the asset
+number is never used again, a device that comes back gets a new record.
 """
 
 from __future__ import annotations
