@@ -6,6 +6,7 @@ returns a Config that is right, or raises ConfigError with file, line, key and a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import ConduitSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import AuditSettings, ConduitSettings, LogSettings, SecuritySettings, ZoneSettings
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -64,6 +65,8 @@ class Config:
     security: SecuritySettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
+    audit: AuditSettings
+    log: LogSettings
     receiver: ReceiverSettings
     forward: ForwardSettings
     spool: SpoolSettings
@@ -72,6 +75,7 @@ class Config:
     routes: tuple[RouteSettings, ...]
     ports: tuple[Port, ...]
     profiles: registry.Profiles
+    sha256: str = ""  # of the file
 
     def plan(self, device: Device) -> Plan:
         """Compile the plan of a device for its configured firmware."""
@@ -106,7 +110,20 @@ def read_config(path: Path) -> Config:
 
 
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_SECTIONS = ("gateway", "security", "zone", "conduit", "receiver", "forward", "spool", "sink", "route", "port")
+_SECTIONS = (
+    "gateway",
+    "security",
+    "zone",
+    "conduit",
+    "audit",
+    "log",
+    "receiver",
+    "forward",
+    "spool",
+    "sink",
+    "route",
+    "port",
+)
 
 
 class _Reader:
@@ -138,6 +155,8 @@ class _Reader:
             security=self.section(doc, "security", SecuritySettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
+            audit=self.section(doc, "audit", AuditSettings),
+            log=self.section(doc, "log", LogSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),
             forward=self.section(doc, "forward", ForwardSettings),
             spool=self.section(doc, "spool", SpoolSettings),
@@ -146,6 +165,7 @@ class _Reader:
             routes=tuple(build(RouteSettings, r, self.at("route", i)) for i, r in self.tables(doc, "route")),
             ports=self.ports(doc, profiles, gateway.processing_id),
             profiles=profiles,
+            sha256=hashlib.sha256(self.text.encode()).hexdigest(),
         )
 
     def section(self, doc: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

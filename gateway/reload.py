@@ -27,6 +27,7 @@ from gateway.acquire import Acquire
 from gateway.config import Config
 from gateway.core.errors import ConfigError, MdiError
 from gateway.ring_file import RingFile
+from gateway.security.audit import Audit, Event, silent
 from gateway.service import Forward
 from gateway.supervise import Worker
 
@@ -52,6 +53,12 @@ def _differing(old: Any, new: Any) -> Iterator[str]:
     return (f.name for f in fields(old) if getattr(old, f.name) != getattr(new, f.name))
 
 
+def accepted(config: Config) -> dict[str, Any]:
+    """Return the facts of Event.CONFIG_ACCEPTED."""
+    mode, ports, devices = config.security.mode, len(config.ports), len(config.devices)
+    return {"sha256": config.sha256, "mode": mode, "ports": ports, "devices": devices}
+
+
 class Reload:
     """The configuration in force, and how it is replaced.
 
@@ -59,7 +66,12 @@ class Reload:
     """
 
     def __init__(
-        self, config: Config, read: Callable[[], Config], acquire: Acquire | None, forward: Forward | None
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        acquire: Acquire | None,
+        forward: Forward | None,
+        audit: Audit | None = None,
     ) -> None:
         self.config = config
         self.fault: BaseException | None = None
@@ -67,6 +79,7 @@ class Reload:
         self.worker = Worker("reload", lambda: self._due)
         self._read, self._acquire, self._forward = read, acquire, forward
         self.running = False
+        self._audit = audit or silent()
         self._thread: threading.Thread | None = None
         self._due = math.inf
 
@@ -98,6 +111,7 @@ class Reload:
         try:
             new, rings, said = self._prepare()
         except MdiError as fault:
+            self._audit.write(Event.CONFIG_REFUSED, error=type(fault).__name__, where=fault.where)
             self._say(False, str(fault))
             return
         except Exception as fault:  # a bug, before anything was changed: no reason to end what runs
@@ -111,6 +125,7 @@ class Reload:
             log.critical("reload broke: %s; the process ends, and its next start takes the new configuration", fault)
             return
         self.config = new
+        self._audit.write(Event.CONFIG_ACCEPTED, **accepted(new))
         self._say(True, "; ".join(said))
 
     def _prepare(self) -> tuple[Config, dict[str, RingFile], list[str]]:
@@ -130,4 +145,5 @@ class Reload:
 
     def _say(self, ok: bool, said: str) -> None:
         log.log(*((logging.INFO, "reloaded: %s") if ok else (logging.ERROR, "not reloaded, all goes on: %s")), said)
+        self._audit.write(Event.RELOAD, ok=ok, sha256=self.config.sha256)
         self.said = {"count": self.said["count"] + 1, "ok": ok, "said": said}
