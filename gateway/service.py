@@ -87,7 +87,7 @@ class Forward:
         )
         _say_recovery(self.spool.report)
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
-        self.sink = config.sink_kind.create(config.sink, base)
+        self.sink = config.sink_kind.create(config.sink, base, config.tls_rules)
         self._base = base
         make = ForwardPlan(self._compile, self._streams)
         self.forwarder = Forwarder(rings, self._places.in_force, make, self.spool, self.sink, limits(config))
