@@ -21,7 +21,7 @@ from typing import Protocol
 
 from fastcrc.crc32 import iscsi as crc32c
 
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, InternalError
 from gateway.security.seal import OVERHEAD, Box, Seal, parse_mark
 from gateway.security.seal.box import missing_key
 from gateway.spool.layout import AT_TYPE, RECORD_BYTES, Identity
@@ -68,7 +68,7 @@ class Refusing:
 
     def on(self, _: bytes, __: int) -> bytes:
         """Nothing is ever written there."""
-        raise NotImplementedError
+        raise InternalError("a record for a segment that is not believed")
 
     def off(self, _: bytes, __: int) -> bytes | None:
         """None."""
