@@ -7,7 +7,7 @@ returns a Config that is right, or raises ConfigError with file, line, key and a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +23,7 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import ConduitSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import LAB, ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -31,6 +31,7 @@ from gateway.core.settings import build, did_you_mean
 from gateway.core.toml_lines import line_of, load
 from gateway.grade import Grade, grade
 from gateway.links.base import LinkKind
+from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import SinkKind
 
 
@@ -62,6 +63,7 @@ class Config:
     path: Path
     gateway: GatewaySettings
     security: SecuritySettings
+    firewall: FirewallSettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
     receiver: ReceiverSettings
@@ -72,6 +74,16 @@ class Config:
     routes: tuple[RouteSettings, ...]
     ports: tuple[Port, ...]
     profiles: registry.Profiles
+    text: str = field(default="", repr=False, compare=False)
+
+    def where(self, *path: str | int) -> str:
+        """Return "file:line" of a place in the document, or of its nearest parent: ("port", 0, "link", "host")."""
+        return f"{self.path}:{line_of(self.text, path)}"
+
+    @property
+    def lab(self) -> bool:
+        """The rules are only said, not enforced; nothing that leaves is charted."""
+        return self.security.mode == LAB
 
     def plan(self, device: Device) -> Plan:
         """Compile the plan of a device for its configured firmware."""
@@ -87,6 +99,13 @@ class Config:
         """What is promised of a message with this configuration."""
         made_up = [port.settings.name for port in self.ports if port.link_kind.name in MADE_UP]
         return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up)
+
+    @property
+    def tls_rules(self) -> TlsRules:
+        """How the broker is spoken to: the lowest version, and the name its conduit wants in its certificate."""
+        host, port = getattr(self.sink, "host", ""), getattr(self.sink, "port", 0)
+        ways = (c for c in self.conduits if c.kind == "mqtt" and c.host == host and c.port in (0, port))
+        return TlsRules(self.security.tls_min, next((c.san for c in ways), ""))
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -111,7 +130,8 @@ def read_config(path: Path) -> Config:
 
 MAX_CONFIG = 1024 * 1024  # bytes; hundreds of devices need a tenth
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_SECTIONS = ("gateway", "security", "zone", "conduit", "receiver", "forward", "spool", "sink", "route", "port")
+_RULES = ("security", "firewall", "zone", "conduit")
+_SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
 
 
 class _Reader:
@@ -141,6 +161,7 @@ class _Reader:
             path=self.path,
             gateway=gateway,
             security=self.section(doc, "security", SecuritySettings),
+            firewall=self.section(doc, "firewall", FirewallSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),
@@ -151,6 +172,7 @@ class _Reader:
             routes=tuple(build(RouteSettings, r, self.at("route", i)) for i, r in self.tables(doc, "route")),
             ports=self.ports(doc, profiles, gateway.processing_id),
             profiles=profiles,
+            text=self.text,
         )
 
     def section(self, doc: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
