@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.config import Config
+from gateway.config_security import PRODUCTION
 from gateway.config_sections import NAME, GatewaySettings
 from gateway.core.errors import ConfigError, MdiError
-from gateway.security.audit import AuditLog, Clocks, Event
+from gateway.security.audit import Audit, AuditLog, Clocks, Event
 from gateway.security.audit.log import FILE_BYTES, Said
+from gateway.security.policy import Violation
 
 SMALLEST = 2  # files at least, so that there is an oldest one that can go
 
@@ -40,6 +43,12 @@ def open_audit(config: Config, writer: str, said: Said = lambda _: None) -> Audi
     )
 
 
+def say_violations(audit: Audit, violations: Iterable[Violation], mode: str) -> None:
+    """Write down which rules are broken."""
+    for found in violations:
+        audit.write(Event.POLICY_VIOLATION, found.rule, rule=found.rule, key=found.key, where=found.where, mode=mode)
+
+
 def audit_refusal(path: Path, writer: str, fault: MdiError) -> None:
     """Write down that a configuration was refused, as far as it tells where; a new box has nowhere to write it."""
     with suppress(OSError, ValueError, ConfigError):
@@ -51,4 +60,5 @@ def audit_refusal(path: Path, writer: str, fault: MdiError) -> None:
         if not (Path(state_dir) / "audit" / writer).is_dir():
             return
         with AuditLog.open(Path(state_dir) / "audit", writer, name) as audit:
+            say_violations(audit, getattr(fault, "violations", ()), PRODUCTION)
             audit.write(Event.CONFIG_REFUSED, error=type(fault).__name__, where=fault.where)

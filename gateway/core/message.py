@@ -72,7 +72,7 @@ class Sink(Protocol):
         """Return and forget what the receiver has said since the last call."""
 
     def post(self, name: str, payload: bytes) -> None:
-        """Publish the newest word of this gateway on something, for whoever listens now or later; no answer comes."""
+        """Publish the newest word of this gateway on something, retained; no answer comes."""
 
     def session(self) -> int:
         """Return a number that grows with each new connection: on a change, resend what is unanswered."""

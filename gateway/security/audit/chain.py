@@ -54,6 +54,7 @@ class Chain:
         self._known: list[_File] = []  # oldest first
         self._fd = self._lock_fd = -1
         self._warned = False
+        self._excess = False  # the last file goes on behind what is whole
 
     def open(self) -> None:
         """Take the folder, read its end. Raises: BlockingIOError when another process writes here."""
@@ -114,13 +115,15 @@ class Chain:
         line, h = line_of(entry)
         try:
             self._write(self._fd, line, last.size)
+            if self._excess:  # of a torn write, and this line is the one that says so: in one sync
+                self._files.truncate(self._fd, last.size + len(line))
             self._files.sync(self._fd)
         except BaseException:
             self._forget()
             raise
         last.size += len(line)
         self.written.append(line)
-        self.seq, self.head = self.seq + 1, h
+        self.seq, self.head, self._excess = self.seq + 1, h, False
 
     def _write(self, fd: int, data: bytes, offset: int) -> None:
         while data:
@@ -215,18 +218,19 @@ class Chain:
             text = self._content(path)
             whole, rest = _split(text)
             if rest and name == names[-1]:
-                torn = rest
-                self._cut(path, len(whole))
-                text = whole
+                torn, text = rest, whole
             self._known.append(_File(path, int(name[:-6]), len(text)))
             self._stand_at(text)
             signed = _last_checkpoint(text, self.gateway) or signed
         self.anchored = signed.seq if signed else 0
         if self._known:
             self._fd = self._files.open(self._known[-1].path)
+            self._excess = bool(torn)
             self._files.sync(self._fd)  # what a killed process wrote and did not sync, the next power cut would take
             self._files.sync_dir(self.folder)
-            if self._known[-1].size == 0 and self._known[-1].first != self.seq + 1:  # nothing was ever written there
+            if (
+                not torn and self._known[-1].size == 0 and self._known[-1].first != self.seq + 1
+            ):  # nothing was ever written there
                 self._files.close(self._fd)
                 self._fd = -1
                 self._files.remove(self._known.pop().path)
@@ -249,14 +253,6 @@ class Chain:
                 continue
             self.seq, self.head = seq, head
             return
-
-    def _cut(self, path: Path, size: int) -> None:
-        fd = self._files.open(path)
-        try:
-            self._files.truncate(fd, size)
-            self._files.sync(fd)
-        finally:
-            self._files.close(fd)
 
 
 def _last_checkpoint(text: bytes, gateway: str) -> Checkpoint | None:
