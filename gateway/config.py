@@ -7,7 +7,7 @@ returns a Config that is right, or raises ConfigError with file, line, key and a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +23,7 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import LAB, ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -74,6 +74,16 @@ class Config:
     routes: tuple[RouteSettings, ...]
     ports: tuple[Port, ...]
     profiles: registry.Profiles
+    text: str = field(default="", repr=False, compare=False)
+
+    def where(self, *path: str | int) -> str:
+        """Return "file:line" of a place in the document, or of its nearest parent: ("port", 0, "link", "host")."""
+        return f"{self.path}:{line_of(self.text, path)}"
+
+    @property
+    def lab(self) -> bool:
+        """The rules are only said, not enforced; nothing that leaves is charted."""
+        return self.security.mode == LAB
 
     def plan(self, device: Device) -> Plan:
         """Compile the plan of a device for its configured firmware."""
@@ -106,14 +116,19 @@ class Config:
 def read_config(path: Path) -> Config:
     """Read and check the configuration. Raises: ConfigError or ProfileError for the first thing that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG + 1)
+        text = data.decode("utf-8")  # exactly: what is signed is what is read, line ends too
     except UnicodeDecodeError:
         raise ConfigError("configuration is not UTF-8", str(path), "save it as UTF-8") from None
     except OSError as fault:
         raise ConfigError(f"cannot be read: {fault.strerror}", str(path), "name it with --config FILE") from fault
+    if len(data) > MAX_CONFIG:
+        raise ConfigError(f"is larger than {MAX_CONFIG // 1024} KiB", str(path), "a configuration is a table")
     return _Reader(path, text).config()
 
 
+MAX_CONFIG = 1024 * 1024  # bytes; hundreds of devices need a tenth
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
 _RULES = ("security", "firewall", "zone", "conduit")
 _SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
@@ -157,6 +172,7 @@ class _Reader:
             routes=tuple(build(RouteSettings, r, self.at("route", i)) for i, r in self.tables(doc, "route")),
             ports=self.ports(doc, profiles, gateway.processing_id),
             profiles=profiles,
+            text=self.text,
         )
 
     def section(self, doc: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
