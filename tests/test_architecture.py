@@ -17,7 +17,7 @@ FILE_LINES, FUNCTION_LINES = 400, 40
 # Where everything is caught on purpose: the body of a thread must end with a word, never silently.
 SUPERVISORS = {
     "gateway/port.py": 1,
-    "gateway/reload.py": 2,
+    "gateway/reload.py": 3,
     "gateway/service.py": 1,
     "gateway/sinks/mqtt_connection.py": 1,
     "gateway/security/audit/log.py": 1,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.config import Config
-from gateway.config_security import PRODUCTION
 from gateway.config_sections import NAME, GatewaySettings
+from gateway.config_security import PRODUCTION
 from gateway.core.errors import ConfigError, MdiError
 from gateway.security.audit import Audit, AuditLog, Clocks, Event
 from gateway.security.audit.log import FILE_BYTES, Said
