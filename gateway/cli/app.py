@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import (
+    audit,
     capture,
     demo,
     hl7,
@@ -59,6 +60,7 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
+app.add_typer(audit.app, name="audit")
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
