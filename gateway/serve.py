@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.acquire import Acquire
@@ -26,6 +27,8 @@ from gateway.config import Config
 from gateway.grade import Grade
 from gateway.notify import Notify
 from gateway.reload import Reload
+from gateway.security.audit import silent
+from gateway.security.certs.expiry import Watch
 from gateway.service import Forward
 from gateway.status import forward_status, headline, port_status, write_status
 from gateway.supervise import LOOK_S, Supervisor
@@ -92,6 +95,7 @@ class _Service:
         self._acquire, self._forward, self._notify = acquire, forward, notify
         self._supervisor, self._reload, self._clock = supervisor, reload, SystemClock()
         self._ready = False
+        self._certificates = Watch(silent())
 
     @property
     def fault(self) -> bool:
@@ -134,6 +138,8 @@ class _Service:
                 forward = {**head, "grade": asdict(config.grade), **forward_status(self._forward.forwarder)}
                 rounds = self._forward.rounds
                 forward["rounds"] = {"late": rounds.late, "longest_s": round(rounds.longest_s, 3)}
+                forward["certificates"] = self._certificates.look(config, datetime.now(UTC), time.monotonic())
+                forward["tls"] = self._forward.sink.protection()
                 write_status(config, "forward", forward)
         except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
             log.warning("status cannot be written: %s", fault)

@@ -33,7 +33,7 @@ def config_command(
     ] = None,
     from_list: Annotated[
         Path | None,
-        typer.Option("--list", metavar="FILE", help="A file with one SITE/UNIT/NAME a line; # begins a note."),
+        typer.Option("--list", metavar="FILE", help="A file with one SITE/UNIT/NAME a line, # notes."),
     ] = None,
     kita: Annotated[
         list[str] | None, typer.Option("--kita", metavar="NAME", help="CN of KITA's certificate; default: kita.")
@@ -57,8 +57,8 @@ def config_command(
 ) -> None:
     """Write the configuration of mosquitto 2.0: TLS with client certificates, and who may do what by their names.
 
-    Without --gateway and --list it is for the gateway of this configuration. A gateway may write its own topics and read
-    its own answers, KITA the other way round in the wards of these gateways, and nobody anything else. There is no
+    Without --gateway and --list it is for the gateway of this configuration. A gateway may write its own topics and
+    read its own answers, KITA the other way round in the wards of these gateways, and nobody anything else. There is no
     password. To take a gateway's rights away, leave it out and write the access list again.
 
     \b

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.output import out, print_json, print_table
+from gateway.cli.certificates import table
+from gateway.cli.output import out, print_json
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
 from gateway.config import Config, read_config
 from gateway.core.errors import ConfigError
@@ -151,29 +151,9 @@ def status_command(config: ConfigOption = DEFAULT, json: JsonOption = False) -> 
         print_json({"ok": not wrong, "policy": str(read.tls_rules), "certificates": states})
     else:
         out.print(f"policy: {read.tls_rules}", highlight=False)
-        show(states)
+        table(states)
     if wrong:
         raise typer.Exit(FINDINGS)
-
-
-def show(states: Sequence[dict[str, Any]]) -> None:
-    """Print certificates as a table, and what is wrong below it."""
-    columns = ("certificate", "subject", "names", "issuer", "key", "valid until", "days left")
-    rows = [
-        (s["role"], s["subject"], ", ".join(s["names"]), s["issuer"], s["key"], s["not_after"], _days(s))
-        for s in states
-    ]
-    print_table("Certificates", columns, rows)
-    for state in states:
-        for fault in state["faults"]:
-            out.print(fault, style="bold red", markup=False, highlight=False)
-
-
-def _days(state: dict[str, Any]) -> str:
-    if state["days_left"] is None:
-        return ""
-    said = f"{state['days_left']:.0f}"
-    return said if state["warn"] is None else f"{said}: {'OVER' if state['days_left'] <= 0 else 'renew'}"
 
 
 def _seen(config: Config) -> list[dict[str, Any]]:
@@ -184,9 +164,7 @@ def _seen(config: Config) -> list[dict[str, Any]]:
 def _store(config: Config) -> Store:
     sink = config.sink
     if not isinstance(sink, MqttSettings) or not sink.cert or not sink.ca:
-        raise ConfigError(
-            "[sink] names no certificate", str(config.path), "write ca, cert and key, see mdi_config.toml"
-        )
+        raise ConfigError("[sink] names no certificate", str(config.path), "write ca, cert and key")
     return Store(sink.cert, sink.key)
 
 

@@ -74,5 +74,8 @@ class Sink(Protocol):
     def session(self) -> int:
         """Return a number that grows with each new connection: on a change, resend what is unanswered."""
 
+    def protection(self) -> dict[str, Any]:
+        """Return how the connection is protected, as last seen; {} when there is nothing to protect."""
+
     def state(self) -> str:
         """Return one short line for a person: connected to …, waiting 4 s to reconnect …"""
