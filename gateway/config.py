@@ -116,14 +116,19 @@ class Config:
 def read_config(path: Path) -> Config:
     """Read and check the configuration. Raises: ConfigError or ProfileError for the first thing that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG + 1)
+        text = data.decode("utf-8")  # exactly: what is signed is what is read, line ends too
     except UnicodeDecodeError:
         raise ConfigError("configuration is not UTF-8", str(path), "save it as UTF-8") from None
     except OSError as fault:
         raise ConfigError(f"cannot be read: {fault.strerror}", str(path), "name it with --config FILE") from fault
+    if len(data) > MAX_CONFIG:
+        raise ConfigError(f"is larger than {MAX_CONFIG // 1024} KiB", str(path), "a configuration is a table")
     return _Reader(path, text).config()
 
 
+MAX_CONFIG = 1024 * 1024  # bytes; hundreds of devices need a tenth
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
 _RULES = ("security", "firewall", "zone", "conduit")
 _SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
