@@ -17,42 +17,48 @@ from gateway.security.certs.broker import BrokerFiles, Member, access_list, conf
 
 app = typer.Typer(help="What the broker of a region or a ward needs to know.", no_args_is_help=True)
 CONF, ACL = "mosquitto.conf", "mdi.acl"
+Option = typer.Option
+Gateways = Annotated[
+    list[str], Option("--gateway", metavar="SITE/UNIT/NAME", help="A gateway that may connect; as often as there are.")
+]
+Listed = Annotated[
+    Path | None, Option("--list", metavar="FILE", help="A file with one SITE/UNIT/NAME a line, # notes.")
+]
+Kita = Annotated[list[str], Option("--kita", metavar="NAME", help="CN of KITA's certificate.")]
+Watchers = Annotated[
+    list[str], Option("--watcher", metavar="NAME", help="CN of who may read status and audit checkpoints: a SIEM.")
+]
+Listen = Annotated[str, Option(metavar="[ADDRESS:]PORT", help="Where the broker listens.")]
+Certs = Annotated[str, Option(metavar="FOLDER", help="Its folder with ca.pem, broker.pem, broker.key, crl.pem.")]
+Acl = Annotated[str, Option(metavar="FILE", help="Where the access list lies at the broker.")]
+Data = Annotated[str, Option(metavar="FOLDER", help="Where the broker keeps its state.")]
+User = Annotated[str, Option(metavar="NAME", help="The broker's own user.")]
+TlsMin = Annotated[str, Option(metavar="VERSION", help="Lowest version of TLS: 1.3, or 1.2.")]
+AclOnly = Annotated[bool, Option("--acl-only", help="The access list only.")]
+Out = Annotated[Path | None, Option("--out", metavar="FOLDER", help=f"Write {CONF} and {ACL} here; default: print.")]
+STANDARD = BrokerFiles()
 
 
 @app.callback()
 def group() -> None:
-    """Keep `config` a command of its own."""
+    """What the broker of a region or a ward needs to know."""
 
 
 @app.command("config")
 def config_command(
     config: ConfigOption = DEFAULT,
-    gateway: Annotated[
-        list[str] | None,
-        typer.Option("--gateway", metavar="SITE/UNIT/NAME", help="A gateway that may connect; as often as there are."),
-    ] = None,
-    from_list: Annotated[
-        Path | None,
-        typer.Option("--list", metavar="FILE", help="A file with one SITE/UNIT/NAME a line, # notes."),
-    ] = None,
-    kita: Annotated[
-        list[str] | None, typer.Option("--kita", metavar="NAME", help="CN of KITA's certificate; default: kita.")
-    ] = None,
-    watcher: Annotated[
-        list[str] | None,
-        typer.Option("--watcher", metavar="NAME", help="CN of who may read status and audit checkpoints, a SIEM."),
-    ] = None,
-    listen: Annotated[str, typer.Option(metavar="[ADDRESS:]PORT", help="Where the broker listens.")] = "8883",
-    certs: Annotated[
-        str, typer.Option(metavar="FOLDER", help="Folder at the broker with ca.pem, broker.pem, broker.key, crl.pem.")
-    ] = "/etc/mosquitto/certs",
-    acl: Annotated[str, typer.Option(metavar="FILE", help="Where the access list lies at the broker.")] = "",
-    data: Annotated[str, typer.Option(metavar="FOLDER", help="Where the broker keeps its state.")] = "",
-    user: Annotated[str, typer.Option(metavar="NAME", help="The broker's own user.")] = "mosquitto",
-    acl_only: Annotated[bool, typer.Option("--acl-only", help="The access list only.")] = False,
-    to: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help=f"Write {CONF} and {ACL} here; default: print them.")
-    ] = None,
+    gateway: Gateways = [],  # noqa: B006  # typer reads it, nobody changes it
+    listed: Listed = None,
+    kita: Kita = ["kita"],  # noqa: B006
+    watcher: Watchers = [],  # noqa: B006
+    listen: Listen = "8883",
+    certs: Certs = "/etc/mosquitto/certs",
+    acl: Acl = STANDARD.acl,
+    data: Data = STANDARD.data,
+    user: User = "mosquitto",
+    tls_min: TlsMin = "1.3",
+    acl_only: AclOnly = False,
+    to: Out = None,
     json: JsonOption = False,
 ) -> None:
     """Write the configuration of mosquitto 2.0: TLS with client certificates, and who may do what by their names.
@@ -65,36 +71,37 @@ def config_command(
     mdi broker config --list gateways.txt --out /etc/mosquitto
     mdi broker config --gateway auh/ita/gw-ita-03 --gateway auh/ita/gw-ita-04 --acl-only
     """
-    named = [*(gateway or []), *(_listed(from_list) if from_list else [])]
-    tls_min = "1.3"
-    if named:
-        members = [member(text) for text in named]
-    else:
-        read = read_config(config)
-        members, tls_min = [Member(read.gateway.site, read.gateway.unit, read.gateway.name)], read.security.tls_min
-    standard = BrokerFiles()
-    files = BrokerFiles(
-        **{name: f"{certs}/{Path(getattr(standard, name)).name}" for name in ("ca", "cert", "key", "crl")},
-        acl=acl or standard.acl,
-        data=data or standard.data,
-    )
-    address, _, port = listen.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError(f"{listen!r} is no [ADDRESS:]PORT", hint="write 8883 or 10.1.2.3:8883")
-    texts = {} if acl_only else {CONF: configuration(files, len(members), address, int(port), tls_min, user)}
-    texts[ACL] = access_list(members, kita or ["kita"], watcher or [])
-    if to:
-        for name, text in texts.items():
-            _replace(to / name, text)
+    members = _members([*gateway, *(_lines(listed) if listed else [])], config)
+    places = {name: f"{certs}/{Path(getattr(STANDARD, name)).name}" for name in ("ca", "cert", "key", "crl")}
+    address, port = _address(listen)
+    files = BrokerFiles(**places, acl=acl, data=data)
+    texts = {} if acl_only else {CONF: configuration(files, len(members), address, port, tls_min, user)}
+    texts[ACL] = access_list(members, kita, watcher)
+    for name, text in texts.items() if to else ():
+        _replace(to / name, text)  # type: ignore[operator]  # it is there
     if json:
         print_json({"ok": True, "gateways": [asdict(m) for m in members], "files": texts})
     elif to:
-        out.print(f"{', '.join(texts)} in {to}: {len(members)} gateways", highlight=False)
+        out.print(f"{', '.join(texts)} in {to}, for {len(members)} gateways", highlight=False)
     else:
         typer.echo("\n".join(texts.values()), nl=False)
 
 
-def _listed(path: Path) -> list[str]:
+def _members(named: list[str], path: Path) -> list[Member]:
+    if named:
+        return [member(text) for text in named]
+    gateway = read_config(path).gateway
+    return [Member(gateway.site, gateway.unit, gateway.name)]
+
+
+def _address(listen: str) -> tuple[str, int]:
+    address, _, port = listen.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError(f"{listen!r} is no [ADDRESS:]PORT", hint="write 8883 or 10.1.2.3:8883")
+    return address, int(port)
+
+
+def _lines(path: Path) -> list[str]:
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line]
 

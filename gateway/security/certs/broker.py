@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.core.errors import ConfigError
-from gateway.security.certs.tls import CIPHERS_12, LEVEL
+from gateway.security.certs.tls import CIPHERS_12, LEVEL, VERSIONS
 
 _LEVEL = r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?"  # as gateway.config_sections.NAME
 _WHO = re.compile(rf"({_LEVEL})/({_LEVEL})/({_LEVEL})")
@@ -24,6 +24,52 @@ QUEUED = 1000  # messages for each gateway while KITA is away: 20 under way (win
 QUEUED_BYTES = 256 << 20  # for one client; what comes after it is dropped, and comes again from the spool
 AUTOSAVE_S = 10  # a broker that is killed forgets at most so much; what it forgets comes again from the spools
 IN_FLIGHT = 100  # as many as KITA stores in one transaction (kita/settings.py, batch)
+
+CONFIGURATION = """# mosquitto 2.0 for gateways and KITA. Made by: mdi broker config
+# After a change: systemctl restart mosquitto. A SIGHUP takes access list and revocation list, and CAs only because
+# crlfile is set; it ends no session. See docs/security.md, Certificates.
+user {user}
+per_listener_settings false
+allow_anonymous false
+allow_zero_length_clientid false
+acl_file {files.acl}
+
+listener {port}{address}
+protocol mqtt
+# All CAs that may vouch for a client, old and new while they are rolled over.
+cafile {files.ca}
+certfile {files.cert}
+keyfile {files.key}
+# One list for each CA of cafile, or nobody of that CA gets in.
+crlfile {files.crl}
+require_certificate true
+use_identity_as_username true
+# The lowest version, mosquitto.conf(5).
+tls_version tlsv{tls_min}
+ciphers {ciphers}
+ciphers_tls1.3 {ciphers_13}
+set_tcp_nodelay true
+message_size_limit {message_bytes}
+max_inflight_messages {in_flight}
+
+# What is kept: sessions, messages for a KITA that is away, the retained status. The promise does not rest on it
+# (docs/guarantees.md): what the broker loses, the gateways send again. It makes an outage cheap.
+persistence true
+persistence_location {files.data}
+autosave_interval {autosave_s}
+autosave_on_changes false
+max_queued_messages {queued}
+max_queued_bytes {queued_bytes}
+persistent_client_expiration 14d
+
+log_dest stderr
+log_timestamp true
+log_timestamp_format %Y-%m-%dT%H:%M:%S
+log_type error
+log_type warning
+log_type notice
+log_type information
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,49 +140,23 @@ def configuration(
     tls_min: str = "1.3",
     user: str = "mosquitto",
 ) -> str:
-    """Return mosquitto.conf. gateways: how many, for the queue of KITA; address: to listen on, "": all of them."""
-    return f"""# mosquitto 2.0 for gateways and KITA. Made by: mdi broker config
-# After a change: systemctl restart mosquitto. A SIGHUP takes access list and revocation list, and CAs only because
-# crlfile is set; it ends no session. See docs/security.md, Certificates.
-user {user}
-per_listener_settings false
-allow_anonymous false
-allow_zero_length_clientid false
-acl_file {files.acl}
+    """Return mosquitto.conf. gateways: how many, for the queue of KITA; address: to listen on, "": all of them.
 
-listener {port}{" " + address if address else ""}
-protocol mqtt
-# All CAs that may vouch for a client, old and new while they are rolled over.
-cafile {files.ca}
-certfile {files.cert}
-keyfile {files.key}
-# One list for each CA of cafile, or nobody of that CA gets in.
-crlfile {files.crl}
-require_certificate true
-use_identity_as_username true
-# The lowest version, mosquitto.conf(5).
-tls_version tlsv{tls_min}
-ciphers {CIPHERS_12}:{LEVEL}
-ciphers_tls1.3 {CIPHERS_13}
-set_tcp_nodelay true
-message_size_limit {MESSAGE_BYTES}
-max_inflight_messages {IN_FLIGHT}
-
-# What is kept: sessions, messages for a KITA that is away, the retained status. The promise does not rest on it
-# (docs/guarantees.md): what the broker loses, the gateways send again. It makes an outage cheap.
-persistence true
-persistence_location {files.data}
-autosave_interval {AUTOSAVE_S}
-autosave_on_changes false
-max_queued_messages {QUEUED * max(1, gateways)}
-max_queued_bytes {QUEUED_BYTES}
-persistent_client_expiration 14d
-
-log_dest stderr
-log_timestamp true
-log_timestamp_format %Y-%m-%dT%H:%M:%S
-log_type error
-log_type warning
-log_type notice
-log_type information
-"""
+    Raises: ConfigError for another version of TLS.
+    """
+    if tls_min not in VERSIONS:
+        raise ConfigError(f"TLS {tls_min} is not allowed", hint="1.3, or 1.2 where a client can do no better")
+    return CONFIGURATION.format(
+        files=files,
+        address=f" {address}" if address else "",
+        port=port,
+        user=user,
+        tls_min=tls_min,
+        ciphers=f"{CIPHERS_12}:{LEVEL}",
+        ciphers_13=CIPHERS_13,
+        message_bytes=MESSAGE_BYTES,
+        in_flight=IN_FLIGHT,
+        autosave_s=AUTOSAVE_S,
+        queued=QUEUED * max(1, gateways),
+        queued_bytes=QUEUED_BYTES,
+    )
