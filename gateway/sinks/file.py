@@ -95,6 +95,9 @@ class FileSink:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
+    def post(self, name: str, payload: bytes) -> None:
+        """Do nothing: nobody listens at a folder."""
+
     def session(self) -> int:
         """A folder is one session for ever: each message is answered at once."""
         return 1

@@ -41,7 +41,7 @@ def warning(state: CertificateState) -> str:
     return f"the {state.role} certificate {name} expires in {state.days_left:.0f} days, {state.not_after}"
 
 
-class Watch:
+class CertificateWatch:
     """Looks at the certificates of a running sender from time to time."""
 
     def __init__(self, audit: Audit) -> None:
