@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.auditing import audit_refusal, open_audit, say_violations
+from gateway.cli.certificates import show_certificates
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
@@ -285,6 +286,7 @@ def _show(found: dict[str, Any]) -> None:
 
 def _show_forward(state: dict[str, Any]) -> None:
     counters, spool = state["counters"], state["spool"]
+    show_certificates(state)
     _show_grade(Grade(**state["grade"]))
     print_table(
         f"Forward: {state['sink']}" + (f"; {state['alarm']}" if state["alarm"] else ""),
