@@ -34,6 +34,7 @@ from gateway.config_security import (
     ZoneSettings,
 )
 from gateway.core.errors import ConfigError, MdiError
+from gateway.core.grammar import GrammarError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
 from gateway.core.settings import build, did_you_mean
@@ -330,8 +331,13 @@ class _Reader:
                 profiles.plan(device.settings.profile, device.settings.firmware)
             except MdiError as fault:
                 raise ConfigError(fault.what, where("device", n, "profile"), fault.hint) from fault
+        specs = [device.spec for device in port.devices]
         try:
-            port.driver.protocol([device.spec for device in port.devices], port.settings.options)
+            port.driver.protocol(specs, port.settings.options)
+            registry.gate(port.driver, specs, port.settings.options)
+        except GrammarError as fault:
+            what = f"the [transmit] of its devices together {fault}"
+            raise ConfigError(what, where("device"), "give one of them a port of its own") from fault
         except MdiError as fault:
             if fault.where:
                 raise

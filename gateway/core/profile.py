@@ -47,7 +47,7 @@ from gateway.core.profile_keys import (
     Number,
 )
 from gateway.core.toml_lines import Path, line_of, load
-from gateway.core.transmit import pattern_fault
+from gateway.core.transmit import grammar_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +280,11 @@ class _Reader:
         if not table:
             return ()
         patterns = self.table(table, TRANSMIT_KEYS, ("transmit",))["allow"]
-        for i, pattern in enumerate(patterns):
-            if not isinstance(pattern, str) or (fault := pattern_fault(pattern)):
-                what = fault if isinstance(pattern, str) else "is no text"
-                self.fail(f"pattern {pattern!r} {what}", ("transmit", "allow", i), r"write '\x02SNDA\r'")
+        texts = [pattern for pattern in patterns if isinstance(pattern, str)]
+        at = next((i for i, pattern in enumerate(patterns) if not isinstance(pattern, str)), None)
+        i, what = grammar_fault(texts) if at is None else (at, "is no text")
+        if what:
+            self.fail(f"pattern {str(patterns[i])[:80]!r} {what}", ("transmit", "allow", i), r"write '\x02SNDA\r'")
         return tuple(patterns)
 
     def wiring(self, table: Mapping[str, Any]) -> Wiring | None:
