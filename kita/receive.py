@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -210,7 +210,7 @@ class Receiver:
             if self._given_up != self.counters.connects and (connection := client.socket()) is not None:
                 self._given_up = self.counters.connects
                 self._is(logging.ERROR, f"no room for {FULL_S:.0f} s: the connection to {self._where} begins anew")
-                connection.shutdown(socket.SHUT_RDWR)
+                cast("socket.socket", connection).shutdown(socket.SHUT_RDWR)
 
     def _put(self, delivery: Delivery) -> bool:
         """Put it on the queue, as soon as there is room. Return False when there is none for too long."""
