@@ -47,7 +47,7 @@ experimental = true
 
 
 class Hostile:
-    """Implements DeviceProtocol: each call of data_to_send is one more of the writes, and at the end it stops the port."""
+    """Implements DeviceProtocol: each data_to_send is one more of the writes; at the end it stops the port."""
 
     frames_ok = 0
 

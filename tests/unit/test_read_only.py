@@ -62,13 +62,13 @@ def bodies(fc: int) -> list[bytes]:
 def tries(framing: str) -> list[bytes]:
     """Everything that a driver gone wrong might say: every code in every shape, doubled, cut, hidden, and in noise."""
     good = wire(framing, 1, bytes.fromhex("0400000001"))
-    found = [wire(framing, unit, body) for fc in range(256) for body in bodies(fc) for unit in (0, 1, 247, 255)]
+    found = [wire(framing, unit, body) for fc in range(256) for body in bodies(fc) for unit in (1, 247)]
     bad = wire(framing, 1, bytes.fromhex("060000ff00"))
     found += [good + bad, bad + good, good[:-1], good + b"\0", b"\0" + bad, good + good, bad[:5], good[:4] + bad]
     others = [other for other in ("rtu", "ascii", "tcp") if other != framing]
-    found += [wire(other, 1, body) for other in others for fc in range(256) for body in bodies(fc)[:3]]
+    found += [wire(other, 1, body) for other in others for fc in range(256) for body in bodies(fc)[:1]]
     dice = random.Random(5)
-    for _ in range(3000):  # a read with a few bits of it turned
+    for _ in range(1000):  # a read with a few bits of it turned
         data = bytearray(dice.choice((good, bad)))
         for _ in range(dice.randint(1, 3)):
             data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
@@ -179,20 +179,20 @@ def _serial_profiles() -> list[str]:
 
 @pytest.mark.parametrize("name", _serial_profiles())
 def test_pty_only_messages_of_the_profile_arrive(tmp_path: Path, name: str) -> None:
-    """Its own messages, and the same with bytes changed, lost, doubled and joined; the standard library is the judge."""
+    """Its own messages, and the same with bytes changed, lost, doubled, joined; the standard library judges."""
     profile = registry.Profiles().get(name)
     compiled = [re.compile(pattern.encode("latin-1"), re.DOTALL) for pattern in profile.transmit]
     whole = re.compile(b"(?:" + b"|".join(b"(?:%s)" % c.pattern for c in compiled) + b")+", re.DOTALL)
     good: list[bytes] = []
 
-    @settings(max_examples=8 * len(compiled), database=None, deadline=None, derandomize=True)
+    @settings(max_examples=4 * len(compiled), database=None, deadline=None, derandomize=True)
     @given(st.sampled_from(compiled).flatmap(lambda c: st.from_regex(c, fullmatch=True)))
     def collect(data: bytes) -> None:
         good.append(data)
 
     collect()
     dice, writes = random.Random(name), list(good)
-    for _ in range(400):
+    for _ in range(150):
         data = bytearray(dice.choice(good))
         at = dice.randrange(len(data))
         match dice.randrange(5):
@@ -216,7 +216,7 @@ def test_pty_only_messages_of_the_profile_arrive(tmp_path: Path, name: str) -> N
     assert wanted
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_socket_a_mutated_grammar_never_lets_a_modbus_write_out(tmp_path: Path, seed: int) -> None:
     """Characters of the shipped patterns changed at random: as wide as they become, only reading arrives."""
@@ -251,7 +251,7 @@ def frames() -> list[bytes]:
 
 
 def on_the_bus(folder: Path, kind: str) -> tuple[Port, list[can.Message]]:
-    """Let a hostile driver with a grammar that allows everything loose on a bus; return the port, and what was heard."""
+    """Let a hostile driver with a grammar of everything loose on a bus; return the port, and what was heard."""
     shipped = ROOT / "firmware_profiles/prominent"
     shutil.copytree(shipped, folder / "profiles/prominent")
     path = folder / "profiles/prominent/gamma_xl.toml"
@@ -279,5 +279,5 @@ def test_bus_the_link_that_may_ask_in_a_lab_only_asks(tmp_path: Path) -> None:
     assert heard
     for message in heard:  # CiA 301: client to server of node 1 to 127, initiate or segment upload, or abort
         assert 0x601 <= message.arbitration_id <= 0x67F
-        assert not (message.is_extended_id or message.is_remote_frame or message.is_error_frame)
+        assert (message.is_extended_id, message.is_remote_frame, message.is_error_frame) == (False, False, False)
         assert message.data[0] in (0x40, 0x60, 0x70, 0x80)
