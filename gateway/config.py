@@ -38,7 +38,7 @@ from gateway.core.grammar import GrammarError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
 from gateway.core.settings import build, did_you_mean
-from gateway.core.toml_lines import line_of, load
+from gateway.core.toml_lines import line_of, load, shown
 from gateway.grade import Grade, grade
 from gateway.links.base import LinkKind
 from gateway.security.certs.tls import TlsRules
@@ -166,7 +166,9 @@ class _Reader:
         doc = load(self.text, str(self.path), ConfigError)
         for section in doc:
             if section not in _SECTIONS:
-                raise ConfigError(f"unknown section [{section}]", self.at()(section), did_you_mean(section, _SECTIONS))
+                raise ConfigError(
+                    f"unknown section [{shown(section)[1:-1]}]", self.at()(section), did_you_mean(section, _SECTIONS)
+                )
         for section in ("gateway", "security", "sink", "route", "port"):
             if section not in doc:
                 raise ConfigError(f"section [{section}] is missing", str(self.path), "see the sample mdi_config.toml")
@@ -233,6 +235,12 @@ class _Reader:
         where = self.at(*path)
         if not isinstance(table, dict) or "kind" not in table:
             raise ConfigError("key 'kind' is missing", where(), "kind = one of " + ", ".join(registry.names(group)))
+        if not isinstance(table["kind"], str):
+            raise ConfigError(
+                f"kind = {shown(table['kind'])} must be a text",
+                where("kind"),
+                "kind = one of " + ", ".join(registry.names(group)),
+            )
         kind = self.find(group, table["kind"], where("kind"))
         rest = {key: value for key, value in table.items() if key != "kind"}
         return kind, build(kind.settings, rest, where)
@@ -317,12 +325,12 @@ class _Reader:
         for key, value in given.items():
             where = self.at(*path)(key)
             if key not in known:
-                raise ConfigError(f"unknown driver option {key!r}", where, did_you_mean(key, known))
+                raise ConfigError(f"unknown driver option {shown(key)}", where, did_you_mean(key, known))
             kind, _, meaning = known[key]
             if not isinstance(value, (int, float) if kind is float else kind) or (
                 kind is not bool and isinstance(value, bool)
             ):
-                raise ConfigError(f"{key} = {value!r} must be {kind.__name__}", where, meaning)
+                raise ConfigError(f"{key} = {shown(value)} must be {kind.__name__}", where, meaning)
 
     def compile(self, port: Port, where: Callable[..., str], profiles: registry.Profiles) -> None:
         """Make driver and plans once, so that whatever they refuse is refused now and with a line."""

@@ -20,7 +20,7 @@ from gateway.core.profile import Profile, parse_profile
 from gateway.core.profile_keys import MAX_TEXT
 from gateway.core.protocol import DeviceSpec, Driver
 from gateway.core.settings import did_you_mean
-from gateway.core.toml_lines import load
+from gateway.core.toml_lines import load, shown
 from gateway.core.transmit import Gate
 from gateway.security.trust.items import ProfileItem
 
@@ -44,7 +44,7 @@ def find(kind: str, name: str) -> Any:
     """Load what is registered as `name`: a Driver, LinkKind or SinkKind. Raises: ConfigError with a suggestion."""
     entry = _installed()[kind].get(name)
     if entry is None:
-        raise ConfigError(f"there is no {kind} {name!r}", hint=did_you_mean(name, names(kind)))
+        raise ConfigError(f"there is no {kind} {shown(name)}", hint=did_you_mean(name, names(kind)))
     return entry.load()
 
 
@@ -94,7 +94,7 @@ class Profiles:
             if path.is_file():
                 return root, path
         hint = did_you_mean(profile_id, self.ids())
-        raise ProfileError(f"there is no profile {profile_id!r}", hint=hint)
+        raise ProfileError(f"there is no profile {shown(profile_id)}", hint=hint)
 
     def get(self, profile_id: str) -> Profile:
         """Read a profile. Raises: ProfileError with file and line."""
