@@ -224,10 +224,10 @@ class _Reader:
     def timezone(self, gateway: GatewaySettings) -> None:
         try:
             ZoneInfo(gateway.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a name that is too long, or a folder
             where = self.at("gateway")("timezone")
             raise ConfigError(
-                f"time zone {gateway.timezone!r} is not known", where, 'write "Europe/Copenhagen"'
+                f"time zone {shown(gateway.timezone)} is not known", where, 'write "Europe/Copenhagen"'
             ) from None
 
     def kind(self, group: str, table: Any, path: tuple[str | int, ...]) -> tuple[Any, Any]:

@@ -70,7 +70,7 @@ LINES = [
 ]
 
 
-PLACES = [("[gateway]", "timezone"), ("[[route]]", "metrics"), ("[[port]]", "options"), ("[[conduit]]", "metrics")]
+PLACES = [("[gateway]", "timezone"), ("[[route]]", "devices"), ("[[port]]", "options"), ("[[conduit]]", "metrics")]
 
 
 def mutated(text: str, dice: random.Random) -> str:
