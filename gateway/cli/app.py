@@ -23,6 +23,7 @@ from gateway.cli import (
     capture,
     demo,
     hl7,
+    inventory,
     kita,
     metrics,
     probe,
@@ -52,6 +53,9 @@ app.command("check")(run.check)
 app.command("reload")(reload.reload)
 app.command("status")(run.status)
 app.command("metrics")(metrics.metrics)
+app.command("sbom")(inventory.make_sbom)
+app.command("vulnerabilities")(inventory.list_vulnerabilities)
+app.command("verify-install")(inventory.verify_install)
 app.command("decode")(capture.decode)
 app.command("record")(capture.record)
 app.command("replay")(replay.replay)
