@@ -20,7 +20,10 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import (
+    audit,
+    broker,
     capture,
+    certs,
     demo,
     hl7,
     inventory,
@@ -35,9 +38,11 @@ from gateway.cli import (
     run,
     simulate,
     spool,
+    trust,
 )
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
+from gateway.security.policy import PolicyError
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 Usage: Any = typer.BadParameter.__base__  # typer's own name for it is private, and moves between its versions
@@ -62,11 +67,15 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
+app.add_typer(certs.app, name="certs")
+app.add_typer(broker.app, name="broker")
+app.add_typer(audit.app, name="audit")
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
 app.add_typer(spool.app, name="spool")
+app.add_typer(trust.app, name="trust")
 
 
 @app.callback()
@@ -84,6 +93,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
+    except PolicyError as fault:
+        for line in str(fault).splitlines():  # all that is broken, at once
+            print_mistake(line)
+        code = fault.exit_code
     except MdiError as fault:
         print_mistake(fault)
         code = fault.exit_code
