@@ -25,7 +25,7 @@ def make_sbom(
     host: Annotated[bool, typer.Option(help="With the packages of this host, kernel and operating system.")] = True,
     name: Annotated[str, typer.Option(metavar="NAME", help="What it is of, as the document says.")] = "gateway",
 ) -> None:
-    """Write the bill of materials (CycloneDX 1.6, JSON) of what is installed here, read from the installers' own records.
+    """Write the bill of materials (CycloneDX 1.6, JSON) of what is installed here, as the installers recorded it.
 
     Each component with maker, version, licence and, where its makers publish one, the end of support. Two documents of
     the same software have the same serial number.
@@ -46,7 +46,9 @@ def make_sbom(
 
 def list_vulnerabilities(
     scan: Annotated[Path, typer.Argument(metavar="SCAN.json", help="Made elsewhere: pip-audit --format json.")],
-    made: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The day of the scan; without it, that of the file.")] = "",
+    made: Annotated[
+        str, typer.Option(metavar="YYYY-MM-DD", help="The day of the scan; without it, that of the file.")
+    ] = "",
     config: ConfigOption = DEFAULT,
     json: JsonOption = False,
 ) -> None:
@@ -77,7 +79,13 @@ def list_vulnerabilities(
         print_json({**vulnerabilities.counts(judged), "scan": str(day), "findings": findings})
     else:
         rows = (
-            (j.known.component, j.known.version, j.known.id, j.decision.state if j.decision else None, j.problem or "closed")
+            (
+                j.known.component,
+                j.known.version,
+                j.known.id,
+                j.decision.state if j.decision else None,
+                j.problem or "closed",
+            )
             for j in judged
         )
         title = f"Scan of {day}, {len(read.asked)} components asked about"
@@ -120,7 +128,9 @@ def verify_install(
             signature = Path(f"{manifest}.minisig").read_text(encoding="utf-8")
             minisign.verify(minisign.PublicKey.parse(key.read_text(encoding="utf-8")), data, signature)
     except OSError as fault:
-        raise ConfigError(f"cannot be read: {fault.strerror}", str(fault.filename), "name the files of the release") from fault
+        raise ConfigError(
+            f"cannot be read: {fault.strerror}", str(fault.filename), "name the files of the release"
+        ) from fault
     want = install.read_manifest(data.decode("utf-8", "replace"), str(manifest))
     folders = install.folders_of(want)
     found = install.hashes(where, folders)
