@@ -21,8 +21,10 @@ import typer
 
 from gateway.cli import (
     capture,
+    decommission,
     demo,
     hl7,
+    keeping,
     kita,
     metrics,
     probe,
@@ -59,6 +61,9 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
+app.command("backup")(keeping.backup)
+app.command("restore")(keeping.restore)
+app.command("decommission")(decommission.decommission)
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
