@@ -55,7 +55,7 @@ def decommission(
     be erased without --with-waiting. Only you can say whether another copy of a key exists: see the printed duties.
 
     \b
-    mdi decommission --recordings /home/mt/recordings --reason "box to be scrapped" --certificate gw-ita-03.json
+    mdi decommission --recordings /srv/recordings --reason "box to be scrapped" --certificate gw-ita-03.json
     """
     read = read_config(config)
     if certificate.exists():
