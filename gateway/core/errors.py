@@ -3,6 +3,8 @@
     MdiError
      ├─ ConfigError    the configuration file: fix the named line        exit 2
      ├─ ProfileError   a device profile: fix the named line              exit 2
+     ├─ TrustError     a signature: somebody changed something, or     exit 3
+     │                 nobody who may has signed it
      ├─ DeviceError    the device says no (refused, other firmware)      port backs off
      ├─ LinkError      the wire: port missing, unplugged, no carrier     port backs off, reopens
      ├─ DeliveryError  broker or receiver: not delivered, kept           sender backs off
@@ -44,6 +46,19 @@ class ProfileError(MdiError):
     """A device profile is wrong."""
 
     exit_code = 2
+
+
+class TrustError(MdiError):
+    """What is signed is not what is there, or who signed may not.
+
+    reason: one word of gateway.security.trust.REASONS, for the audit log
+    """
+
+    exit_code = 3
+
+    def __init__(self, what: str, where: str = "", hint: str = "", reason: str = "malformed") -> None:
+        super().__init__(what, where, hint)
+        self.reason = reason
 
 
 class DeviceError(MdiError):
