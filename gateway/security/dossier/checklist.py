@@ -1,7 +1,7 @@
 """The registry of the 56 points, and the judgement of each over Facts.
 
-A point's answer has two halves: what this box shows (a function of Facts) and, where only a test can show it, the result
-of the release's tests. One failed half fails the point; a pass needs every half that the point asks for.
+A point's answer has two halves: what this box shows (a function of Facts) and, where only a test can show it, the
+result of the release's tests. One failed half fails the point; a pass needs every half that the point asks for.
 """
 
 from __future__ import annotations
@@ -140,15 +140,15 @@ def points() -> tuple[Point, ...]:
     from gateway.security.dossier.points import CHECKS  # the answers import this module
 
     table = tomllib.loads(files("gateway.security.dossier").joinpath("checklist.toml").read_text(encoding="utf-8"))
-    found = [_point(row, Words(group["en"], group["da"]), CHECKS) for group in table["group"] for row in group["points"]]
+    found = [
+        _point(row, Words(group["en"], group["da"]), CHECKS) for group in table["group"] for row in group["points"]
+    ]
     return tuple(sorted(found, key=lambda point: point.number))
 
 
 def _point(row: dict[str, Any], group: Words, checks: dict[int, Check]) -> Point:
     title, how = Words(row["en"], row["da"]), Words(row["how_en"], row["how_da"])
-    return Point(
-        row["n"], group, title, tuple(row["refs"]), how, bool(row.get("tests", False)), checks[row["n"]]
-    )
+    return Point(row["n"], group, title, tuple(row["refs"]), how, bool(row.get("tests", False)), checks[row["n"]])
 
 
 def counts(answers: tuple[Answer, ...]) -> dict[State, int]:

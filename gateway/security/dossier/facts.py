@@ -1,6 +1,6 @@
 """What is known about one box at one moment. Frozen, plain, without I/O: the page and the points are functions of it.
 
-None means that nobody looked or that it could not be looked at: unknown. An empty tuple means: looked, and there is none.
+None means that nobody looked or that it could not be looked at: unknown. An empty tuple: looked, and there is none.
 Texts are as the source has them and are escaped where they are shown. Times are ISO 8601, days are whole days.
 """
 
@@ -14,7 +14,8 @@ PRESENT, ABSENT, UNKNOWN = "present", "absent", "unknown"
 
 @dataclass(frozen=True)
 class Exam:
-    """The transmit grammar of a device, tried. allowed: what of it was let through, by name; wrong: what must not be."""
+    """The transmit grammar of a device, tried. allowed: what of it was let through, by name; wrong: what must not "
+    "be."""
 
     tried: int
     allowed: tuple[str, ...] = ()

@@ -44,10 +44,15 @@ def can(facts: Facts) -> Finding:
         return failed("the link has a way to send", "linket kan sende")
     loud = [device.name for device in mine if device.listen_only is False]
     if loud:
-        return failed(f"the controller is not listen-only: {', '.join(loud)}", f"controlleren er ikke listen-only: {', '.join(loud)}")
+        return failed(
+            f"the controller is not listen-only: {', '.join(loud)}",
+            f"controlleren er ikke listen-only: {', '.join(loud)}",
+        )
     if facts.can_send is None or any(device.listen_only is None for device in mine):
         return unknown("the mode of the controller could not be read", "controllerens tilstand kunne ikke læses")
-    return passed("no call that sends in the link; controller listen-only", "intet sendekald i linket; controller i listen-only")
+    return passed(
+        "no call that sends in the link; controller listen-only", "intet sendekald i linket; controller i listen-only"
+    )
 
 
 def serial(facts: Facts) -> Finding:
@@ -59,11 +64,17 @@ def serial(facts: Facts) -> Finding:
         return failed(f"the gate lets through: {wrong}", f"slusen lukker igennem: {wrong}")
     unsigned = [device.name for device in mine if device.signature == ""]
     if unsigned:
-        return failed(f"grammar in an unsigned profile: {', '.join(unsigned)}", f"grammatik i usigneret profil: {', '.join(unsigned)}")
+        return failed(
+            f"grammar in an unsigned profile: {', '.join(unsigned)}",
+            f"grammatik i usigneret profil: {', '.join(unsigned)}",
+        )
     if any(device.signature is None or not device.exam.tried for device in mine):
         return unknown("gate or signature could not be looked at", "sluse eller signatur kunne ikke undersøges")
     tried = sum(device.exam.tried for device in mine)
-    return passed(f"{tried} byte strings tried at the gates, none let through that a profile does not name", f"{tried} bytestrenge prøvet, ingen lukket igennem, som en profil ikke nævner")
+    return passed(
+        f"{tried} byte strings tried at the gates, none let through that a profile does not name",
+        f"{tried} bytestrenge prøvet, ingen lukket igennem, som en profil ikke nævner",
+    )
 
 
 def binding(facts: Facts) -> Finding:
@@ -73,17 +84,25 @@ def binding(facts: Facts) -> Finding:
         return failed(f"the path may change: {', '.join(loose)}", f"stien kan skifte: {', '.join(loose)}")
     other = [device.name for device in facts.devices if drifted(device)]
     if other:
-        return failed(f"shows another firmware than declared: {', '.join(other)}", f"viser anden firmware end oplyst: {', '.join(other)}")
+        return failed(
+            f"shows another firmware than declared: {', '.join(other)}",
+            f"viser anden firmware end oplyst: {', '.join(other)}",
+        )
     silent = [device.name for device in facts.devices if not device.observed_model and not device.observed_firmware]
     if silent:
-        return unknown(f"not seen, or tells no model: {', '.join(silent)}", f"ikke set, eller oplyser ingen model: {', '.join(silent)}")
+        return unknown(
+            f"not seen, or tells no model: {', '.join(silent)}",
+            f"ikke set, eller oplyser ingen model: {', '.join(silent)}",
+        )
     return passed("paths are stable; observed as declared", "stierne er stabile; observeret som oplyst")
 
 
 def drifted(device: DeviceFact) -> bool:
     """Tell whether a device shows another firmware than was declared."""
     declared = device.firmware or device.record.get("firmware", "")
-    return device.state == "drifted" or bool(declared and device.observed_firmware and declared != device.observed_firmware)
+    return device.state == "drifted" or bool(
+        declared and device.observed_firmware and declared != device.observed_firmware
+    )
 
 
 def only_approved(facts: Facts) -> Finding:
@@ -112,7 +131,9 @@ def ranges(facts: Facts) -> Finding:
     """Point 17."""
     experimental = [device.name for device in facts.devices if device.experimental]
     if experimental and facts.production:
-        return failed(f"experimental profile: {', '.join(experimental)}", f"eksperimentel profil: {', '.join(experimental)}")
+        return failed(
+            f"experimental profile: {', '.join(experimental)}", f"eksperimentel profil: {', '.join(experimental)}"
+        )
     count = sum(device.metrics for device in facts.devices)
     return passed(f"{count} metrics with code and unit", f"{count} målinger med kode og enhed")
 

@@ -24,7 +24,9 @@ def own_key(facts: Facts) -> Finding:
             f"certifikatet tilhører {own[0].subject}, ikke {facts.config.name}",
         )
     if facts.key_mode not in KEY_MODES:
-        return failed(f"the key file has rights {facts.key_mode:04o}", f"nøglefilen har rettighederne {facts.key_mode:04o}")
+        return failed(
+            f"the key file has rights {facts.key_mode:04o}", f"nøglefilen har rettighederne {facts.key_mode:04o}"
+        )
     return passed(
         f"certificate of {facts.config.name}, key file {facts.key_mode:04o}",
         f"certifikat for {facts.config.name}, nøglefil {facts.key_mode:04o}",
@@ -64,7 +66,9 @@ def topic_acl(facts: Facts) -> Finding:
     if facts.config.protocol != "mqtt5":
         return failed("MQTT 3.1.1 hides that a broker refuses", "MQTT 3.1.1 skjuler, at en broker afviser")
     if not facts.config.mutual:
-        return failed("without a certificate there is no name to bind to", "uden certifikat er der intet navn at binde til")
+        return failed(
+            "without a certificate there is no name to bind to", "uden certifikat er der intet navn at binde til"
+        )
     return passed("MQTT 5 with a client certificate", "MQTT 5 med klientcertifikat")
 
 
@@ -73,7 +77,10 @@ def no_passwords(facts: Facts) -> Finding:
     if facts.passwords is None:
         return unknown("the folder of the configuration could not be read", "konfigurationens mappe kunne ikke læses")
     if facts.passwords:
-        return failed(f"something like a password: {', '.join(facts.passwords)}", f"noget, der ligner en adgangskode: {', '.join(facts.passwords)}")
+        return failed(
+            f"something like a password: {', '.join(facts.passwords)}",
+            f"noget, der ligner en adgangskode: {', '.join(facts.passwords)}",
+        )
     return passed("no password in configuration and etc_dir", "ingen adgangskode i konfiguration og etc_dir")
 
 
@@ -120,8 +127,13 @@ def four_eyes(facts: Facts) -> Finding:
         return unknown("no list of approvers could be read", "listen over godkendere kunne ikke læses")
     valid = [person for person in facts.people if person.valid]
     if len({p.name for p in valid}) < 2 or len({p.role for p in valid}) < 2:
-        return failed("fewer than two approvers in different roles are in force", "færre end to gyldige godkendere i forskellige roller")
-    alone = [d.name for d in facts.devices if d.state in ("approved", "active") and not two_signed(facts.approvals, d.name)]
+        return failed(
+            "fewer than two approvers in different roles are in force",
+            "færre end to gyldige godkendere i forskellige roller",
+        )
+    alone = [
+        d.name for d in facts.devices if d.state in ("approved", "active") and not two_signed(facts.approvals, d.name)
+    ]
     if alone:
         return failed(f"not approved by two: {', '.join(alone)}", f"ikke godkendt af to: {', '.join(alone)}")
     return passed(

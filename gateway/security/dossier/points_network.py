@@ -25,7 +25,9 @@ def default_deny(facts: Facts) -> Finding:
         return unknown("the rules of the kernel could not be read", "kernens regler kunne ikke læses")
     if not facts.ruleset.enforced:
         return failed("the kernel has other rules than declared", "kernen har andre regler end oplyst")
-    return passed("drops by default; the kernel has the declared rules", "afviser som udgangspunkt; kernen har de oplyste regler")
+    return passed(
+        "drops by default; the kernel has the declared rules", "afviser som udgangspunkt; kernen har de oplyste regler"
+    )
 
 
 def by_user(facts: Facts) -> Finding:
@@ -94,7 +96,9 @@ def names_and_time(facts: Facts) -> Finding:
     kinds = [conduit.kind for conduit in facts.conduits]
     host = facts.config.sink_host
     if host and not ADDRESS.fullmatch(host) and "dns" not in kinds:
-        return failed(f"{host} is a name, and no conduit allows dns", f"{host} er et navn, og ingen forbindelse tillader dns")
+        return failed(
+            f"{host} is a name, and no conduit allows dns", f"{host} er et navn, og ingen forbindelse tillader dns"
+        )
     servers = [c.target for c in facts.conduits if c.kind == "ntp"]
     if not servers:
         return failed("no conduit names a time server", "ingen forbindelse nævner en tidsserver")
@@ -113,7 +117,9 @@ def expiry(facts: Facts) -> Finding:
         return failed("there is no certificate", "der er intet certifikat")
     late = [f"{c.role} {c.days_left} d" for c in facts.certificates if c.days_left < WARN_DAYS]
     if late:
-        return failed(f"soon or already expired: {', '.join(late)}", f"udløber snart eller er udløbet: {', '.join(late)}")
+        return failed(
+            f"soon or already expired: {', '.join(late)}", f"udløber snart eller er udløbet: {', '.join(late)}"
+        )
     least = min(c.days_left for c in facts.certificates)
     return passed(f"the first expires in {least} days", f"det første udløber om {least} dage")
 

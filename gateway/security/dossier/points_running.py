@@ -46,7 +46,9 @@ def key_source(facts: Facts) -> Finding:
     if facts.seal is None:
         return unknown("the source of the key could not be read", "nøglens kilde kunne ikke læses")
     if facts.seal.source == "plain" or not facts.seal.on:
-        return failed("the key is in a plain file, or there is none", "nøglen ligger i en almindelig fil, eller der er ingen")
+        return failed(
+            "the key is in a plain file, or there is none", "nøglen ligger i en almindelig fil, eller der er ingen"
+        )
     if not facts.seal.source:
         return unknown("a key is used; where it comes from is not known", "en nøgle bruges; kilden er ukendt")
     return passed(f"credential, bound to {facts.seal.source}", f"credential, bundet til {facts.seal.source}")
@@ -57,7 +59,10 @@ def minimal(facts: Facts) -> Finding:
     out = [conduit for conduit in facts.conduits if conduit.kind == "mqtt"]
     more = sorted({word for conduit in out for word in conduit.identifiers} - IDENTIFIERS)
     if more:
-        return failed(f"more than device and place may leave: {', '.join(more)}", f"mere end enhed og placering må forlade boksen: {', '.join(more)}")
+        return failed(
+            f"more than device and place may leave: {', '.join(more)}",
+            f"mere end enhed og placering må forlade boksen: {', '.join(more)}",
+        )
     if not out and facts.config.sink_kind == "mqtt":
         return failed("no conduit says what may leave", "ingen forbindelse siger, hvad der må forlade boksen")
     words = ", ".join(sorted({word for conduit in out for word in conduit.identifiers})) or "–"
@@ -74,7 +79,10 @@ def retention(facts: Facts) -> Finding:
     """Point 42."""
     if facts.config.spool_mib <= 0:
         return failed("the spool has no bound", "spoolen har intet loft")
-    return passed(f"at most {facts.config.spool_mib} MiB wait; acknowledged data goes", f"højst {facts.config.spool_mib} MiB venter; kvitteret data slettes")
+    return passed(
+        f"at most {facts.config.spool_mib} MiB wait; acknowledged data goes",
+        f"højst {facts.config.spool_mib} MiB venter; kvitteret data slettes",
+    )
 
 
 def _units(facts: Facts) -> tuple[UnitFact, ...]:
@@ -85,9 +93,13 @@ def no_dumps(facts: Facts) -> Finding:
     """Point 43."""
     if not _units(facts):
         return unknown("no unit could be read", "ingen unit kunne læses")
-    wrong = [u.name for u in _units(facts) if u.settings.get("LimitCORE") != "0" or u.settings.get("PrivateTmp") != "yes"]
+    wrong = [
+        u.name for u in _units(facts) if u.settings.get("LimitCORE") != "0" or u.settings.get("PrivateTmp") != "yes"
+    ]
     if wrong:
-        return failed(f"core dumps or shared /tmp: {', '.join(wrong)}", f"core dumps eller fælles /tmp: {', '.join(wrong)}")
+        return failed(
+            f"core dumps or shared /tmp: {', '.join(wrong)}", f"core dumps eller fælles /tmp: {', '.join(wrong)}"
+        )
     return passed("LimitCORE=0 and PrivateTmp in each unit", "LimitCORE=0 og PrivateTmp i hver unit")
 
 
@@ -126,18 +138,25 @@ def leaves(facts: Facts) -> Finding:
     """Point 47."""
     targets = [conduit.target for conduit in facts.conduits if conduit.kind == "syslog"]
     if not targets:
-        return failed("no conduit for syslog: nobody outside has the log", "ingen syslog-forbindelse: ingen uden for boksen har loggen")
+        return failed(
+            "no conduit for syslog: nobody outside has the log",
+            "ingen syslog-forbindelse: ingen uden for boksen har loggen",
+        )
     return passed(f"to {', '.join(targets)}; who reads it is the site's", f"til {', '.join(targets)}; stedet læser den")
 
 
 def clock(facts: Facts) -> Finding:
     """Point 48."""
     if facts.config.time_sync == "NONE":
-        return failed("the configuration says that the clock is not kept", "konfigurationen siger, at uret ikke synkroniseres")
+        return failed(
+            "the configuration says that the clock is not kept", "konfigurationen siger, at uret ikke synkroniseres"
+        )
     if facts.host.clock_synced is None:
         return unknown("the kernel was not asked", "kernen er ikke spurgt")
     if not facts.host.clock_synced:
-        return failed("the kernel says that the clock is not synchronised", "kernen siger, at uret ikke er synkroniseret")
+        return failed(
+            "the kernel says that the clock is not synchronised", "kernen siger, at uret ikke er synkroniseret"
+        )
     return passed(f"{facts.config.time_sync}, synchronised", f"{facts.config.time_sync}, synkroniseret")
 
 
@@ -163,7 +182,10 @@ def exposure(facts: Facts) -> Finding:
     if len(set(users)) < len(users) or "root" in users:
         return failed(f"shared users: {', '.join(users)}", f"delte brugere: {', '.join(users)}")
     worst = max(unit.exposure or 0.0 for unit in _units(facts))
-    return passed(f"{len(users)} units, {len(set(users))} users, highest {worst}", f"{len(users)} units, {len(set(users))} brugere, højeste {worst}")
+    return passed(
+        f"{len(users)} units, {len(set(users))} users, highest {worst}",
+        f"{len(users)} units, {len(set(users))} brugere, højeste {worst}",
+    )
 
 
 def caps(facts: Facts) -> Finding:
@@ -199,7 +221,9 @@ def support(facts: Facts) -> Finding:
         return failed("contact or date is missing", "kontakt eller dato mangler")
     if days_between(facts.day, facts.support.until) < 0:
         return failed(f"support ended on {facts.support.until}", f"supporten ophørte {facts.support.until}")
-    return passed(f"{facts.support.contact}; until {facts.support.until}", f"{facts.support.contact}; til {facts.support.until}")
+    return passed(
+        f"{facts.support.contact}; until {facts.support.until}", f"{facts.support.contact}; til {facts.support.until}"
+    )
 
 
 CHECKS: Mapping[int, Check] = {

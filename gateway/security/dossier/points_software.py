@@ -25,7 +25,9 @@ def data_only(facts: Facts) -> Finding:
     if not all(device.digest for device in facts.devices):
         return failed("a profile has no digest", "en profil har intet digest")
     digests = ", ".join(sorted({device.digest[:12] for device in facts.devices}))
-    return passed(f"all profiles were read as data; digests {digests}", f"alle profiler er læst som data; digest {digests}")
+    return passed(
+        f"all profiles were read as data; digests {digests}", f"alle profiler er læst som data; digest {digests}"
+    )
 
 
 def installed(facts: Facts) -> Finding:
@@ -64,7 +66,9 @@ def triage(facts: Facts) -> Finding:
         return unknown("no scan for vulnerabilities is on this box", "ingen sårbarhedsscanning på boksen")
     waiting = [found.id for found in made.vulnerabilities if not found.judged]
     if waiting:
-        return failed(f"without a decision in force: {', '.join(waiting)}", f"uden gyldig afgørelse: {', '.join(waiting)}")
+        return failed(
+            f"without a decision in force: {', '.join(waiting)}", f"uden gyldig afgørelse: {', '.join(waiting)}"
+        )
     age = days_between(made.scanned, facts.day)
     if age > SCAN_DAYS:
         return failed(f"the scan is {age} days old", f"scanningen er {age} dage gammel")
