@@ -6,8 +6,9 @@ returns a Config that is right, or raises ConfigError with file, line, key and a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +24,15 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import ConduitSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import (
+    LAB,
+    AuditSettings,
+    ConduitSettings,
+    FirewallSettings,
+    LogSettings,
+    SecuritySettings,
+    ZoneSettings,
+)
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -31,6 +40,7 @@ from gateway.core.settings import build, did_you_mean
 from gateway.core.toml_lines import line_of, load
 from gateway.grade import Grade, grade
 from gateway.links.base import LinkKind
+from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import SinkKind
 
 
@@ -62,8 +72,11 @@ class Config:
     path: Path
     gateway: GatewaySettings
     security: SecuritySettings
+    firewall: FirewallSettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
+    audit: AuditSettings
+    log: LogSettings
     receiver: ReceiverSettings
     forward: ForwardSettings
     spool: SpoolSettings
@@ -72,6 +85,21 @@ class Config:
     routes: tuple[RouteSettings, ...]
     ports: tuple[Port, ...]
     profiles: registry.Profiles
+    text: str = field(default="", repr=False, compare=False)
+
+    def where(self, *path: str | int) -> str:
+        """Return "file:line" of a place in the document, or of its nearest parent: ("port", 0, "link", "host")."""
+        return f"{self.path}:{line_of(self.text, path)}"
+
+    @property
+    def sha256(self) -> str:
+        """What names this state of the file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def lab(self) -> bool:
+        """The rules are only said, not enforced; nothing that leaves is charted."""
+        return self.security.mode == LAB
 
     def plan(self, device: Device) -> Plan:
         """Compile the plan of a device for its configured firmware."""
@@ -89,6 +117,13 @@ class Config:
         return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up)
 
     @property
+    def tls_rules(self) -> TlsRules:
+        """How the broker is spoken to: the lowest version, and the name its conduit wants in its certificate."""
+        host, port = getattr(self.sink, "host", ""), getattr(self.sink, "port", 0)
+        ways = (c for c in self.conduits if c.kind == "mqtt" and c.host == host and c.port in (0, port))
+        return TlsRules(self.security.tls_min, next((c.san for c in ways), ""))
+
+    @property
     def devices(self) -> tuple[Device, ...]:
         """All devices, by number."""
         return tuple(device for port in self.ports for device in port.devices)
@@ -97,16 +132,22 @@ class Config:
 def read_config(path: Path) -> Config:
     """Read and check the configuration. Raises: ConfigError or ProfileError for the first thing that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG + 1)
+        text = data.decode("utf-8")  # exactly: what is signed is what is read, line ends too
     except UnicodeDecodeError:
         raise ConfigError("configuration is not UTF-8", str(path), "save it as UTF-8") from None
     except OSError as fault:
         raise ConfigError(f"cannot be read: {fault.strerror}", str(path), "name it with --config FILE") from fault
+    if len(data) > MAX_CONFIG:
+        raise ConfigError(f"is larger than {MAX_CONFIG // 1024} KiB", str(path), "a configuration is a table")
     return _Reader(path, text).config()
 
 
+MAX_CONFIG = 1024 * 1024  # bytes; hundreds of devices need a tenth
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_SECTIONS = ("gateway", "security", "zone", "conduit", "receiver", "forward", "spool", "sink", "route", "port")
+_RULES = ("security", "firewall", "zone", "conduit", "audit", "log")
+_SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
 
 
 class _Reader:
@@ -136,8 +177,11 @@ class _Reader:
             path=self.path,
             gateway=gateway,
             security=self.section(doc, "security", SecuritySettings),
+            firewall=self.section(doc, "firewall", FirewallSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
+            audit=self.section(doc, "audit", AuditSettings),
+            log=self.section(doc, "log", LogSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),
             forward=self.section(doc, "forward", ForwardSettings),
             spool=self.section(doc, "spool", SpoolSettings),
@@ -146,6 +190,7 @@ class _Reader:
             routes=tuple(build(RouteSettings, r, self.at("route", i)) for i, r in self.tables(doc, "route")),
             ports=self.ports(doc, profiles, gateway.processing_id),
             profiles=profiles,
+            text=self.text,
         )
 
     def section(self, doc: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The rules in mdi_config.toml: [security], [[zone]], [[conduit]]. Every key with its default, unit and one sentence.
+"""The rules in mdi_config.toml: [security], [firewall], [[zone]], [[conduit]]: each key with its sentence.
 
 A conduit is what the reviewer allows between two zones (IEC 62443-3-2). The ports and the sink are what the engineer
 wants. Both are written down, each by whom it concerns, and gateway.security.policy compares them.
@@ -7,8 +7,10 @@ wants. Both are written down, each by whom it concerns, and gateway.security.pol
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from gateway.config_sections import NAME
+from gateway.core.errors import ConfigError
 from gateway.core.settings import Settings, setting
 
 PRODUCTION, LAB = "production", "lab"
@@ -37,6 +39,39 @@ class SecuritySettings(Settings):
         metadata=setting(
             "A device that shows another firmware than was approved is flagged, or held back.", choices=("flag", "hold")
         ),
+    )
+
+
+@dataclass(frozen=True)
+class AuditSettings(Settings):
+    """[audit]: what happened on this box, and who hears of it."""
+
+    limit_mib: int = field(
+        default=64,
+        metadata=setting(
+            "Most disk space of each process's audit log; then its oldest file goes.", "MiB", low=2, high=4096
+        ),
+    )
+    syslog: str = field(
+        default="",
+        metadata=setting(
+            "Where entries are sent as well (RFC 5424): local, udp://host:port, tls://host:port; empty: nowhere.",
+            pattern=r"|local|(udp|tls)://[A-Za-z0-9.:\[\]-]+:\d{1,5}",
+            empty=True,
+        ),
+    )
+    syslog_ca: str = field(
+        default="", metadata=setting("tls: file with the CA certificates of the collector.", empty=True)
+    )
+
+
+@dataclass(frozen=True)
+class LogSettings(Settings):
+    """[log]: what the program says on standard error."""
+
+    format: str = field(
+        default="text",
+        metadata=setting("A line for people, or one JSON object on each line for machines.", choices=("text", "json")),
     )
 
 
@@ -83,3 +118,43 @@ class ConduitSettings(Settings):
     identifiers: tuple[str, ...] = field(
         default=("device", "place"), metadata=setting('mqtt: which identifiers may leave: "device", "place".')
     )
+
+
+@dataclass(frozen=True)
+class FirewallSettings(Settings):
+    """[firewall]: what `mdi netrules` cannot know from ports, sink and conduits."""
+
+    time_user: str = field(
+        default="systemd-timesync",
+        metadata=setting("User of the program that keeps the clock; chrony of Debian runs as _chrony."),
+    )
+    resolver_user: str = field(
+        default="",
+        metadata=setting("User of the local name server; empty: each process asks for itself.", empty=True),
+    )
+    syslog_user: str = field(default="root", metadata=setting("User of the program that sends the log away."))
+    kita_here: bool = field(default=False, metadata=setting("KITA runs on this box too, and may reach the broker."))
+    ssh_from: tuple[str, ...] = field(
+        default=(),
+        metadata=setting("Emergency only: jump hosts that may reach SSH, until ssh_until. Empty: nobody."),
+    )
+    ssh_port: int = field(default=22, metadata=setting("TCP port of SSH.", low=1, high=65535))
+    ssh_until: str = field(
+        default="",
+        metadata=setting(
+            "When that ends, at most 7 days ahead, as 2026-12-01T18:00:00+01:00; open sessions end then, too.",
+            pattern=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)",
+            empty=True,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a wrong value, and for a door without an end."""
+        super().__post_init__()
+        if bool(self.ssh_from) != bool(self.ssh_until):
+            raise ConfigError("ssh_until = '': an open door needs its end", hint="give both ssh_from and ssh_until")
+        if self.ssh_until:
+            try:
+                datetime.fromisoformat(self.ssh_until)
+            except ValueError:
+                raise ConfigError(f"ssh_until = {self.ssh_until!r}: no such time") from None

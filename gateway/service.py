@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 from gateway.acquire import ring_path
 from gateway.collect import ForwardPlan
 from gateway.config import Config, Device
+from gateway.config_security import PRODUCTION
 from gateway.core.errors import DeliveryError
 from gateway.core.hl7 import Encoder
 from gateway.core.hl7_alert import AlertEncoder
@@ -39,6 +40,7 @@ from gateway.rounds import Rounds
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
+from gateway.security.seal import Seal, needed
 from gateway.spool import RecoveryReport, Spool
 from gateway.supervise import Worker
 
@@ -69,6 +71,8 @@ class Forward:
         self._round_s = config.forward.commit_ms / 1000
         self._files = ExitStack()
         self._said = ""
+        self._held: frozenset[str] = frozenset()  # devices of which nothing is sent, as it is carried out
+        self._to_hold: frozenset[str] = frozenset()  # the same, as it was ordered
         rings = self._open(config, {}, self._files) + self._left_behind(config)
         self._places = Places(Path(gateway.run_dir) / "places.json")
         self._want(config, rings)
@@ -80,11 +84,12 @@ class Forward:
             segment_bytes=config.spool.segment_mib << 20,
             limit_bytes=config.spool.limit_mib << 20,
             compression=config.spool.compression,
+            seal=needed(Seal.read(), config.security.mode == PRODUCTION),
             clock=lambda: (time.monotonic_ns(), time.time_ns()),
         )
         _say_recovery(self.spool.report)
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
-        self.sink = config.sink_kind.create(config.sink, base)
+        self.sink = config.sink_kind.create(config.sink, base, config.tls_rules)
         self._base = base
         make = ForwardPlan(self._compile, self._streams)
         self.forwarder = Forwarder(rings, self._places.in_force, make, self.spool, self.sink, limits(config))
@@ -126,7 +131,8 @@ class Forward:
         zone = ZoneInfo(config.gateway.timezone)
 
         def routed(carries: str) -> list[float | None]:
-            return [config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
+            held = device in self._held
+            return [None if held else config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
 
         watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
         periodic = [metric.kind == "numeric" and metric.category != "setting" for metric in plan.metrics]
@@ -140,6 +146,17 @@ class Forward:
             Stream(WAVES, waves, of_waves, f"{topic}/wave", WAVE_ROWS),
             Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1, keeps=True),
         ]
+
+    def hold(self, devices: frozenset[str]) -> None:
+        """Send nothing more of these devices that is not in the spool yet, from the next round on; of others again."""
+        self._to_hold = devices
+
+    def _take_holds(self) -> None:
+        """In the forwarder's thread: what is held is left out by the routes, and counted there."""
+        wanted = self._to_hold
+        if changed := wanted ^ self._held:
+            self._held = wanted
+            self.forwarder.renew([spot for spot in self.forwarder.lanes if spot[1] in changed], limits(self._config))
 
     # ---- a reload
 
@@ -237,6 +254,7 @@ class Forward:
             pause = self._round_s
             while not self._stop.wait(pause):
                 began = time.monotonic()
+                self._take_holds()
                 self._round()
                 self._take_orders()
                 self._take_places()

@@ -37,7 +37,7 @@ def port_status(port: Port, now: float) -> dict[str, Any]:
                 "profile": device.profile_id,
                 "firmware": device.firmware,
                 "digest": device.plan.digest.hex()[:16],
-                "refused": device.refused,
+                "refused": device.refused or device.barred,
                 "samples": device.samples,
                 "last_data_ns": device.last_data_ns,
                 "clock_offset_s": None if device.offset_s is None else round(device.offset_s, 3),

@@ -71,6 +71,9 @@ class Sink(Protocol):
     def outcomes(self) -> list[Outcome]:
         """Return and forget what the receiver has said since the last call."""
 
+    def post(self, name: str, payload: bytes) -> None:
+        """Publish the newest word of this gateway on something, retained; no answer comes."""
+
     def session(self) -> int:
         """Return a number that grows with each new connection: on a change, resend what is unanswered."""
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.settings import Settings, setting
+from gateway.core.way import Way
+from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import ReleasedBy, SinkKind
 
 ROOM = 100  # messages at a time: each costs a sync, so a round of the forwarder stays short
@@ -92,6 +94,9 @@ class FileSink:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
+    def post(self, name: str, payload: bytes) -> None:
+        """Do nothing: nobody listens at a folder."""
+
     def session(self) -> int:
         """A folder is one session for ever: each message is answered at once."""
         return 1
@@ -114,7 +119,7 @@ class FileSink:
             os.close(folder)
 
 
-def _create(settings: FileSettings, _base: str) -> FileSink:
+def _create(settings: FileSettings, _base: str = "", _rules: TlsRules | None = None) -> FileSink:
     return FileSink(Path(settings.directory))
 
 
@@ -122,4 +127,10 @@ def _released_by(_settings: FileSettings) -> ReleasedBy:
     return ReleasedBy.NOBODY
 
 
-SINK = SinkKind(name="file", settings=FileSettings, create=_create, released_by=_released_by)
+SINK = SinkKind(
+    name="file",
+    settings=FileSettings,
+    create=_create,
+    released_by=_released_by,
+    ways=lambda settings: (Way("file", "directory", device=settings.directory),),
+)

@@ -33,7 +33,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
 from paho.mqtt.packettypes import PacketTypes
@@ -42,10 +42,13 @@ from paho.mqtt.properties import Properties
 from gateway.core.ack import AckError, parse_ack
 from gateway.core.errors import ConfigError
 from gateway.core.message import Message, Outcome, Verdict
+from gateway.core.way import Way
+from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import ReleasedBy, SinkKind
 from gateway.sinks.mqtt_connection import Closed, Connection, Event, Incoming, Puback, Ready, properties
 from gateway.sinks.mqtt_hearing import Hearing
 from gateway.sinks.mqtt_settings import MqttSettings, Topics, topics_of
+from gateway.sinks.mqtt_tls import Tls
 
 log = logging.getLogger("mdi.mqtt")
 
@@ -54,6 +57,7 @@ CONTENT_TYPE = "application/hl7-v2+er7; charset=utf-8"
 NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, 3.4.2.1
 FAILED = 0x80  # and above
 NO_PUBACK_S = 60.0  # a message of 60 kB at 1 kB/s; what is lost in a broker that lives would hold its place for ever
+NO_RULES = TlsRules()
 NO_ROOM = "the broker takes no more for the moment"
 QUIET_S = 60.0  # a kind of trouble is one log line in this time; the counters have the rest
 
@@ -174,6 +178,10 @@ class MqttSink:
         self._outcomes.clear()
         return outcomes
 
+    def post(self, name: str, payload: bytes) -> None:
+        """Publish on …/status/NAME, retained, in this session and each that comes."""
+        self._connection.post(f"{self._topics.status}/{name}", payload)
+
     def session(self) -> int:
         """Return the number of connections so far."""
         self._drain()
@@ -182,6 +190,10 @@ class MqttSink:
     def state(self) -> str:
         """Return one line for a person."""
         return self._connection.state + (f"; {self._alarm}" if self._alarm else "")
+
+    def protection(self) -> dict[str, Any]:
+        """Return how the connection is protected, as seen in its last handshake; {} without TLS."""
+        return self._connection.tls.seen() if self._connection.tls else {}
 
     # ---- out
 
@@ -368,12 +380,19 @@ def _packet_bytes(message: Message, extra: Properties | None) -> int:
     return 5 + 2 + len(message.topic.encode()) + 2 + size + len(message.payload)
 
 
-def _create(settings: MqttSettings, base: str) -> MqttSink:
+def _create(settings: MqttSettings, base: str, rules: TlsRules = NO_RULES) -> MqttSink:
     topics = topics_of(base)
-    for name in filter(None, (settings.ca, settings.cert, settings.key)):
+    for name in filter(None, (settings.ca, settings.cert, settings.key, settings.crl)):
         if not Path(name).is_file():
             raise ConfigError("there is no such certificate file", name)
-    return MqttSink(settings, topics, Connection(settings, topics))
+    tls = Tls(settings, rules, topics.gateway) if settings.ca else None
+    return MqttSink(settings, topics, Connection(settings, topics, tls))
 
 
-SINK = SinkKind(name="mqtt", settings=MqttSettings, create=_create, released_by=released_by)
+SINK = SinkKind(
+    name="mqtt",
+    settings=MqttSettings,
+    create=_create,
+    released_by=released_by,
+    ways=lambda settings: (Way("mqtt", "host", host=settings.host, port=settings.port),),
+)

@@ -36,7 +36,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.core.errors import MdiError
+from gateway.security.certs.tls import explain
 from gateway.sinks.mqtt_settings import MqttSettings, Topics
+from gateway.sinks.mqtt_tls import Tls
 
 log = logging.getLogger("mdi.mqtt")
 
@@ -96,7 +99,8 @@ Event = Ready | Closed | Puback | Incoming
 class Connection:
     """Keeps one gateway connected. `events` is read by the owner of the sink alone, `state` by anybody."""
 
-    def __init__(self, settings: MqttSettings, topics: Topics) -> None:
+    def __init__(self, settings: MqttSettings, topics: Topics, tls: Tls | None = None) -> None:
+        self.tls = tls
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.acks_dropped = 0
         self.under_way: frozenset[bytes] = frozenset()  # control ids; written by the owner of the sink
@@ -112,6 +116,10 @@ class Connection:
         self._ready_at: float | None = None
         self._granted: Ready | None = None  # what CONNACK said, until all is ready
         self._status_mid = 0  # packet id of "online", 0 when it is answered
+        self._posts: dict[str, bytes] = {}  # by topic: retained, said again in each session
+        self._post_queue: SimpleQueue[str] = SimpleQueue()  # topics that are to be said
+        self._post_mids: dict[int, str] = {}  # without PUBACK
+        self._renewing = False  # it ends because of a new certificate: the next one begins at once
         self._said = ""
         self._others, self._others_since = 0, 0.0  # acknowledgements of nothing under way, in this second
         self._short = 0  # connections in a row that were cut soon after they were ready
@@ -126,6 +134,11 @@ class Connection:
         if self._thread.is_alive():
             self._thread.join(CONNECT_TIMEOUT_S + GOODBYE_S + TICK_S)
 
+    def post(self, topic: str, payload: bytes) -> None:
+        """Say something that stays with the broker. Any thread may call it."""
+        self._posts[topic] = payload
+        self._post_queue.put(topic)
+
     def drop(self, reason: str) -> None:
         """End this connection and make another one, because of `reason`."""
         self._reason = self._reason or reason
@@ -137,6 +150,8 @@ class Connection:
         while not self._stop.is_set():
             self.state = f"connecting to {self._where}"
             self._reason, self._ready_at, self._granted, self._status_mid = "", None, None, 0
+            self._post_mids.clear()
+            self._renewing = False
             try:
                 self._live()
             except OSError as fault:  # paho's own: no descriptor left for what wakes its loop
@@ -145,6 +160,10 @@ class Connection:
                 log.exception("MQTT connection to %s failed", self._where)
                 self._reason = repr(fault)
             self.events.put(Closed())
+            if self._renewing:
+                continue
+            if self.tls:
+                self._reason = self.tls.why(self._reason, self._granted is not None)
             lived = time.monotonic() - self._ready_at if self._ready_at is not None else 0.0
             if lived > STABLE_S:
                 pause = self._settings.reconnect_s
@@ -161,7 +180,10 @@ class Connection:
         self.state = f"waiting {seconds:.0f} s to reconnect to {self._where}: {self._reason}"
         self._log(logging.WARNING, f"no connection to {self._where}: {self._reason}")
         self.due = time.monotonic() + seconds + ROUND_S
-        self._stop.wait(seconds)
+        end = time.monotonic() + seconds
+        while not self._stop.wait(min(max(0.0, end - time.monotonic()), TICK_S)):
+            if time.monotonic() >= end or (self.tls and self.tls.changed(time.monotonic())):
+                return
 
     def _log(self, level: int, what: str) -> None:
         """A state that lasts is one line, not one per attempt."""
@@ -176,13 +198,21 @@ class Connection:
         try:
             self._connect(client)
         except OSError as fault:  # also ssl.SSLError and socket.gaierror
-            self._reason = fault.strerror or str(fault)
+            self._reason = explain(fault)
+            return
+        except MdiError as fault:
+            self._reason = str(fault)
             return
         began = time.monotonic()
         while client.loop(TICK_S) == MQTT_ERR_SUCCESS:
             self.due = time.monotonic() + ROUND_S
+            self._say_posts(client)
             if self._stop.is_set():
                 self._goodbye(client)
+                return
+            if self.tls and self._ready_at is not None and self.tls.changed(time.monotonic()):
+                self._renewing = True
+                self._disconnect(client)
                 return
             if self._reason or (self._ready_at is None and time.monotonic() - began > HANDSHAKE_S):
                 self._reason = (
@@ -191,6 +221,13 @@ class Connection:
                 self._disconnect(client)
                 return
         self._reason = self._reason or "connection lost"
+
+    def _say_posts(self, client: Client) -> None:
+        """One at a time: what the broker may hold belongs to the messages."""
+        if self._ready_at is None or self._post_mids or self._post_queue.empty():
+            return
+        topic = self._post_queue.get()
+        self._post_mids[client.publish(topic, self._posts[topic], qos=1, retain=True).mid] = topic
 
     def _goodbye(self, client: Client) -> None:
         """The orderly end: an orderly DISCONNECT cancels the Will, so offline is said here."""
@@ -231,10 +268,10 @@ class Connection:
         return client
 
     def _connect(self, client: Client) -> None:
-        """Raises: OSError."""
+        """Raises: OSError, ConfigError for certificate files that cannot be used."""
         settings = self._settings
-        if settings.ca:
-            client.tls_set(settings.ca, settings.cert or None, settings.key or None)
+        if self.tls:
+            client.tls_set_context(self.tls.context())
         if settings.protocol == "mqtt311":
             client.connect(settings.host, settings.port, settings.keepalive_s)
             return
@@ -268,16 +305,24 @@ class Connection:
         self._status_mid = client.publish(self._topics.status, b"online", qos=1, retain=True).mid
 
     def _on_publish(self, _client: Client, _: Any, mid: int, reason: ReasonCode, _props: Any) -> None:
+        if topic := self._post_mids.pop(mid, ""):
+            if reason.is_failure:
+                log.warning("the broker refuses %s: %s", topic, reason)
+            return
         if mid != self._status_mid:
             self.events.put(Puback(mid, reason.value, str(reason)))
             return
         self._status_mid = 0  # packet ids come round again after 65,535 messages
+        refused = ""
         if reason.is_failure:
-            log.warning("the broker refuses %s: %s", self._topics.status, reason)
+            own = self.tls.own() if self.tls else []
+            refused = "; ".join((f"; the broker refuses {self._topics.status}: {reason}", *own))
+        for topic in self._posts:
+            self._post_queue.put(topic)
         assert self._granted is not None  # CONNACK comes before any PUBACK
         self._ready_at = time.monotonic()
-        self.state = f"connected to {self._where}"
-        self._log(logging.INFO, self.state)
+        self.state = f"connected to {self._where}{refused}"
+        self._log(logging.WARNING if refused else logging.INFO, self.state)
         self.events.put(self._granted)
 
     def _on_message(self, _client: Client, _: Any, message: MQTTMessage) -> None:

@@ -108,9 +108,20 @@ class MqttSettings(Settings):
     )
     key: str = field(default="", metadata=setting("File with the private key of this gateway.", empty=True))
 
+    crl: str = field(
+        default="",
+        metadata=setting(
+            "File with the revocation lists of the broker's CAs, one for each; a broker that is revoked, or whose CA "
+            "has no list in date there, is refused. Empty: not asked.",
+            empty=True,
+        ),
+    )
+
     def __post_init__(self) -> None:
         """Raise ConfigError for a wrong value or an incomplete set of certificates."""
         super().__post_init__()
+        if self.crl and not self.ca:
+            raise ConfigError(f"crl = {self.crl!r}: a revocation list without ca", hint="name the CA file as ca")
         if bool(self.cert) != bool(self.key) or (self.cert and not self.ca):
             raise ConfigError(f"cert = {self.cert!r}: ca, cert and key belong together", hint="all three, or ca alone")
         if self.release == "puback" and self.protocol != "mqtt5":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.faults.authority import Authority
 from tests.faults.evidence import evidence, percentile, scaled
 from tests.faults.rig import HOST, SETTLE_S, Counter, Rig, free_port
+from tests.parts.authority import Authority
 from tests.parts.wait import wait_until
 
 SEED = 23

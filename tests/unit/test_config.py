@@ -62,7 +62,8 @@ def test_every_default_in_the_sample_is_the_real_one(tmp_path: Path) -> None:
         for line in SAMPLE.splitlines()
     ]
     plain, full = read_config(ROOT / "mdi_config.toml"), read_config(write(tmp_path, "\n".join(lines)))
-    for section in ("gateway", "security", "zones", "conduits", "receiver", "forward", "spool", "sink", "routes"):
+    rules = ("security", "firewall", "zones", "conduits")
+    for section in ("gateway", *rules, "receiver", "forward", "spool", "sink", "routes"):
         assert getattr(plain, section) == getattr(full, section), section
     assert [p.settings for p in plain.ports] == [p.settings for p in full.ports]
     assert [p.link for p in plain.ports] == [p.link for p in full.ports]
