@@ -5,7 +5,6 @@ What cannot be looked at becomes None: unknown. The rest goes on.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import inspect
 import re
@@ -13,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.config import Config, Device, Port
 from gateway.core.errors import MdiError
 from gateway.links import can as can_link
-from gateway.security.dossier.collect_host import host, passwords, support, units
+from gateway.security.dossier import collect_parts as parts
+from gateway.security.dossier.collect_host import access, host, passwords, support, units
 from gateway.security.dossier.exam import exam
 from gateway.security.dossier.facts import (
     ConduitFact,
@@ -31,6 +30,9 @@ from gateway.security.dossier.facts import (
 )
 from gateway.security.dossier.known_answers import known_answers
 from gateway.security.dossier.results import read_results
+from gateway.security.onboard.standing import Standing
+from gateway.security.policy import conduits_of, conduits_of_sink
+from gateway.security.trust.load import Judged
 from gateway.status import read_live_status
 
 T = TypeVar("T")
@@ -60,22 +62,51 @@ def tool_version() -> str:
 def collect(config: Config, now: datetime, places: Places, asset: str = "") -> Facts:
     """Look at everything once. now: aware; asset: only this device, by its name or asset id."""
     live = _try(lambda: read_live_status(config)) or {}
+    stands = _try(lambda: parts.standings(config, now)) or {}
+    signed = _try(lambda: parts.judged(config, now))
+    trust = signed.trust if signed else None
+    devices = (device_fact(port, device, config, live) for port in config.ports for device in port.devices)
     facts = Facts(
         made=now.isoformat(timespec="seconds"),
         version=tool_version(),
         config=config_fact(config),
-        devices=tuple(device_fact(port, device, config, live) for port in config.ports for device in port.devices),
+        devices=tuple(_judged(device, stands, signed) for device in devices),
         zones=tuple(ZoneFact(z.name, z.title, z.trust) for z in config.zones),
         conduits=tuple(conduit_facts(config)),
-        units=_try(lambda: units(places.units)),
-        host=host(places.root, now),
-        passwords=_try(lambda: passwords(config)),
-        support=_try(lambda: support(places.security_md)),
-        tests=_try(lambda: read_results(places.results)),
+        violations=_try(lambda: parts.violation_facts(config)),
+        people=parts.people_facts(trust, now) if trust else None,
+        approvals=_try(lambda: parts.approval_facts(config, stands, trust)) if trust else None,
+        certificates=_try(lambda: parts.certificate_facts(config, now)),
+        tls_policy=str(config.tls_rules),
+        key_mode=_try(lambda: parts.key_mode(config)),
+        ruleset=_try(lambda: parts.ruleset_fact(config, stands, now)) if stands else None,
+        audit=_try(lambda: parts.audit_fact(config)),
+        seal=_try(lambda: parts.seal_fact(config)),
+        risks=_try(lambda: parts.risk_facts(config, now)),
         known_answers=known_answers(),
         can_send=bool(SENDS.search(inspect.getsource(can_link))),
     )
-    return _only(facts, asset)
+    return _only(_with_host(facts, config, places), asset)
+
+
+def _with_host(facts: Facts, config: Config, places: Places) -> Facts:
+    """Return the facts with what is seen of the host and of the files around."""
+    return replace(
+        facts,
+        access=_try(lambda: access(places.root)),
+        units=_try(lambda: units(places.units)),
+        host=host(places.root),
+        passwords=_try(lambda: passwords(config)),
+        support=_try(lambda: support(places.security_md)),
+        tests=_try(lambda: read_results(places.results)),
+    )
+
+
+def _judged(device: DeviceFact, stands: dict[str, Standing], signed: Judged | None) -> DeviceFact:
+    """Return a device with its standing and the signature of its profile."""
+    if signed is not None:
+        device = replace(device, signature=parts.signed_by(signed, device.profile))
+    return parts.with_standing(device, stands[device.name]) if device.name in stands else device
 
 
 def _only(facts: Facts, asset: str) -> Facts:
@@ -184,13 +215,9 @@ def conduit_facts(config: Config) -> list[ConduitFact]:
     found = []
     for c in config.conduits:
         target = c.device or c.host
-        users = [p.settings.name for p in config.ports if uses(c, p)]
-        if (
-            c.kind == "mqtt"
-            and config.sink_kind.name == "mqtt"
-            and (c.host, c.port) == (config.sink.host, config.sink.port)
-        ):
-            users = [f"[sink] {config.sink_kind.name}"]
+        users = [p.settings.name for p in config.ports if c in conduits_of(config, p)]
+        if c in conduits_of_sink(config):
+            users.append(f"[sink] {config.sink_kind.name}")
         tls = (c.kind == "mqtt" and bool(getattr(config.sink, "ca", ""))) or c.kind == "syslog"
         carries = c.carries if c.kind == "mqtt" else ()
         identifiers = c.identifiers if c.kind == "mqtt" else ()
@@ -209,19 +236,3 @@ def conduit_facts(config: Config) -> list[ConduitFact]:
             )
         )
     return found
-
-
-def uses(conduit: Any, port: Port) -> bool:
-    """Tell whether a port goes through a conduit: by path or bus, or by address and port."""
-    path = getattr(port.link, "device", "") or getattr(port.link, "channel", "")
-    if conduit.device:
-        return fnmatch.fnmatchcase(path, conduit.device)
-    host, number = getattr(port.link, "host", ""), getattr(port.link, "port", 0)
-    return bool(host) and conduit.port == number and _within(host, conduit.host)
-
-
-def _within(host: str, allowed: str) -> bool:
-    try:
-        return ip_address(host) in ip_network(allowed, strict=False)
-    except ValueError:
-        return host == allowed

@@ -7,12 +7,11 @@ import platform
 import re
 import shutil
 import subprocess
-from datetime import datetime
 from pathlib import Path
 
 from gateway.clock import kernel_clock
 from gateway.config import Config
-from gateway.security.dossier.facts import ABSENT, PRESENT, UNKNOWN, HostFact, SupportFact, UnitFact
+from gateway.security.dossier.facts import ABSENT, PRESENT, UNKNOWN, AccessFact, HostFact, SupportFact, UnitFact
 
 ANALYZE_S = 30.0
 SETTINGS = (
@@ -34,9 +33,8 @@ LISTEN = "0A"  # TCP_LISTEN, include/net/tcp_states.h
 MAX_TEXT = 1 << 20
 
 
-def host(root: Path, now: datetime) -> HostFact:
+def host(root: Path) -> HostFact:
     """Look at the machine below `root` ("/"; a test has its own)."""
-    del now
     release = _text(root / "etc/os-release")
     name = re.search(r'^PRETTY_NAME="?([^"\n]*)', release, re.MULTILINE)
     return HostFact(
@@ -121,6 +119,16 @@ def _synced() -> bool | None:
     except OSError:
         return None
     return kernel.synchronised
+
+
+GROUPS = {"viewer": "mdi-viewer", "operator": "mdi-operator", "approver": "mdi-approver", "administrator": "mdi-admin"}
+
+
+def access(root: Path) -> AccessFact:
+    """Return the groups of the roles that this host has, and their members. Raises: OSError without a group file."""
+    text = (root / "etc/group").read_text(encoding="utf-8")
+    found = {role: re.search(rf"^{name}:[^:]*:[^:]*:(.*)$", text, re.MULTILINE) for role, name in GROUPS.items()}
+    return AccessFact({role: f"{GROUPS[role]} ({m[1] or '–'})" for role, m in found.items() if m}, logins=False)
 
 
 # ---- units

@@ -104,8 +104,8 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _text(x: float, y: float, text: str, size: float = 11, **more: str | float) -> Markup:
-    return svg_tag("text", text, x=x, y=y, font_size=size, fill=more.pop("fill", "#16202a"), **more)
+def _text(x: float, y: float, text: str, size: float = 11, fill: str = "#16202a", **more: str) -> Markup:
+    return svg_tag("text", text, "", x=x, y=y, font_size=size, fill=fill, **more)
 
 
 def _zones(zones: Zones, at: tuple[int, int], devices: bool) -> Markup:

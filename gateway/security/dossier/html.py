@@ -15,6 +15,7 @@ VOID = {"meta", "br", "hr", "link", "rect", "line", "path", "circle"}
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
 )
+LONG = 16  # letters of a word from which a column would be too wide
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 
 
@@ -58,9 +59,25 @@ def svg_tag(name: str, /, *children: Child, cls: str = "", **attributes: Child) 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Child]], cls: str = "") -> Markup:
     """Return a table whose head is repeated on each page, and that says the column again on a narrow screen."""
-    cells = (tag("tr", *(tag("td", cell, data_head=head[i]) for i, cell in enumerate(row)), cls="row") for row in rows)
+    cells = (
+        tag("tr", *(tag("td", soft(cell), data_head=head[i]) for i, cell in enumerate(row)), cls="row") for row in rows
+    )
     top = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in head)))
     return tag("table", top, tag("tbody", *cells), cls=cls)
+
+
+def soft(cell: Child) -> Child:
+    """Return a cell in which a long word may be broken: after a mark of a path, a name or a hash, else anywhere."""
+    if not isinstance(cell, str) or not any(len(word) > LONG for word in cell.split()):
+        return cell
+    pieces = [piece for part in re.split(r"(?<=[/_:.@-])", cell) for piece in _slices(part)]
+    return join(Markup(escape(piece) + "<wbr>") for piece in pieces)
+
+
+def _slices(part: str) -> Iterable[str]:
+    if max(map(len, part.split()), default=0) <= LONG:
+        return [part]
+    return [part[i : i + LONG] for i in range(0, len(part), LONG)]
 
 
 def pairs(rows: Iterable[tuple[str, Child]]) -> Markup:

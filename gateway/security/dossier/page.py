@@ -39,12 +39,12 @@ def page(facts: Facts, lang: str) -> str:
     sections = SECTIONS
     title = f"{TITLE.say(lang)}: {facts.asset or facts.config.name}"
     body = [
+        tag("p", _foot(facts, lang), cls="foot"),
         *_lab(facts, lang),
         tag("header", tag("h1", title), _identity(facts, lang)),
         _section(0, sections[0], facts, answers, lang),
         _contents(sections, lang),
         *(_section(i, section, facts, answers, lang) for i, section in enumerate(sections[1:], start=1)),
-        tag("p", _foot(facts, lang), cls="foot"),
     ]
     head = tag(
         "head",
@@ -77,7 +77,7 @@ def _lab(facts: Facts, lang: str) -> list[Child]:
 def _identity(facts: Facts, lang: str) -> Markup:
     config, audit = facts.config, facts.audit
     nobody = Words("unknown", "ukendt").say(lang)
-    rows = [
+    rows: list[tuple[Words, Child]] = [
         (Words("Gateway", "Gateway"), f"{config.name} ({config.site} / {config.unit})"),
         (Words("Made", "Dannet"), facts.made),
         (Words("Configuration", "Konfiguration"), tag("span", f"SHA-256 {config.sha256}", cls="hash")),

@@ -94,6 +94,7 @@ def logging(facts: Facts, answers: Answers, lang: str) -> list[Child]:
     targets = [c.target for c in facts.conduits if c.kind == "syslog"]
     audit = facts.audit
     nobody = UNKNOWN.say(lang)
+    synced = f"{Words('synchronised', 'synkroniseret').say(lang)}: {yes_no(facts.host.clock_synced, lang)}"
     rows: list[tuple[str, Child]] = [
         (Words("Head", "Hoved").say(lang), tag("span", audit.head if audit else nobody, cls="hash")),
         (
@@ -106,8 +107,7 @@ def logging(facts: Facts, answers: Answers, lang: str) -> list[Child]:
         (Words("Syslog", "Syslog").say(lang), ", ".join(targets) or NONE.say(lang)),
         (
             Words("Clock", "Ur").say(lang),
-            f"{facts.config.time_sync}; {Words('synchronised', 'synkroniseret').say(lang)}: "
-            "{yes_no(facts.host.clock_synced, lang)}",
+            f"{facts.config.time_sync}; {synced}",
         ),
     ]
     said = Words(

@@ -10,19 +10,21 @@ CSS = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.2rem; color: var(--ink); background: #fff;
-  font: 15px/1.45 "DejaVu Sans", "Liberation Sans", Arial, sans-serif; overflow-wrap: anywhere; }
+  font: 15px/1.45 "DejaVu Sans", "Liberation Sans", Arial, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.55rem; line-height: 1.2; margin: 0 0 .2rem; }
 h2 { font-size: 1.18rem; margin: 2rem 0 .5rem; padding-bottom: .2rem; border-bottom: 2px solid var(--ink); }
 h3 { font-size: 1rem; margin: 1.1rem 0 .3rem; }
 p { margin: .4rem 0; max-width: 46rem; }
 a { color: inherit; }
 .quiet { color: var(--quiet); font-size: .88rem; }
-code, .hash { font-family: "DejaVu Sans Mono", "Liberation Mono", monospace; font-size: .86em; }
+code, .hash { font-family: "DejaVu Sans Mono", "Liberation Mono", monospace; font-size: .86em;
+  overflow-wrap: anywhere; }
 header dl { margin-top: .7rem; }
 dl { margin: .4rem 0; display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 1.4rem; }
 dl div { display: flex; gap: .6rem; border-bottom: 1px solid var(--line); padding: .18rem 0; }
 dt { flex: 0 0 36%; color: var(--quiet); }
-dd { margin: 0; flex: 1; }
+dd { margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }
+p, li { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; margin: .5rem 0; }
 th { text-align: left; background: var(--soft); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 th, td { padding: .28rem .4rem; }
@@ -43,6 +45,7 @@ nav a { display: block; padding: .08rem 0; text-decoration: none; }
 figure { margin: .6rem 0; }
 svg { width: 100%; height: auto; display: block; }
 pre { font-size: .74rem; background: var(--soft); padding: .6rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+.foot { color: var(--quiet); font-size: .8rem; margin: 0 0 .6rem; }
 .n { white-space: nowrap; text-align: right; }
 @media (max-width: 42rem) {
   body { padding: .7rem; }
@@ -57,11 +60,12 @@ pre { font-size: .74rem; background: var(--soft); padding: .6rem; white-space: p
   @bottom-left { content: string(box); font: 8pt "DejaVu Sans", sans-serif; color: #55626e; }
   @bottom-right { content: counter(page) " / " counter(pages); font: 8pt "DejaVu Sans", sans-serif; color: #55626e; } }
 @media print {
+  html { font-size: 9pt; }
   body { max-width: none; padding: 0; font-size: 9pt; line-height: 1.38; }
-  .foot { string-set: box content(); height: 0; overflow: hidden; font-size: 0; }
+  .foot { string-set: box content(); height: 0; margin: 0; overflow: hidden; font-size: 1pt; color: #fff; }
   h1 { font-size: 16pt; } h2 { font-size: 12pt; margin-top: 7mm; } h3 { font-size: 9.5pt; }
   h2, h3, .lead { break-after: avoid; }
-  table { font-size: 8pt; } thead { display: table-header-group; } tr { break-inside: avoid; }
+  nav { font-size: 8.5pt; } table { font-size: 8pt; } thead { display: table-header-group; } tr { break-inside: avoid; }
   figure, .light, dl div { break-inside: avoid; }
   p, li { orphans: 3; widows: 3; }
   nav a::after { content: leader(".") target-counter(attr(href), page); color: var(--quiet); }
@@ -69,5 +73,4 @@ pre { font-size: .74rem; background: var(--soft); padding: .6rem; white-space: p
   .lab-mode .mark { display: block; position: fixed; top: 90mm; left: 20mm; font-size: 120pt; color: #f3d7d8;
     transform: rotate(-35deg); z-index: -1; }
 }
-.foot { color: var(--quiet); font-size: .8rem; margin-top: 2rem; }
 """
