@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from gateway.notify import Notify
 from gateway.reload import Reload
 from gateway.security.audit import Audit
 from gateway.security.audit.publish import Publisher
+from gateway.security.certs.expiry import CertificateWatch
 from gateway.security.onboard.guard import Guard, admitted
 from gateway.service import Forward
 from gateway.status import forward_status, headline, port_status, write_status
@@ -112,6 +114,7 @@ class _Service:
         post = forward.sink.post if forward else lambda _name, _payload: None
         self._publisher = Publisher(Path(reload.config.gateway.state_dir) / "audit", post)
         self._ready = False
+        self._certificates = CertificateWatch(watch.audit)
 
     @property
     def fault(self) -> bool:
@@ -149,7 +152,8 @@ class _Service:
         head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "mono_ns": time.monotonic_ns()}
         head["clock"] = {"source": config.gateway.time_sync, **self._clock.status()}
         head |= {"stuck": list(self._supervisor.stuck), "standstills": self._supervisor.standstills}
-        head |= {"reload": self._reload.said, "onboard": self._door.status(), "audit": self._watch.audit.status()}
+        head |= {"reload": self._reload.said, "mode": config.security.mode}
+        head |= {"onboard": self._door.status(), "audit": self._watch.audit.status()}
         try:
             if self._acquire:
                 acquire = {**head, "ports": [port_status(p, time.monotonic()) for p in self._acquire.ports]}
@@ -158,6 +162,8 @@ class _Service:
                 forward = {**head, "grade": asdict(config.grade), **forward_status(self._forward.forwarder)}
                 rounds = self._forward.rounds
                 forward["rounds"] = {"late": rounds.late, "longest_s": round(rounds.longest_s, 3)}
+                forward["certificates"] = self._certificates.look(config, datetime.now(UTC), time.monotonic())
+                forward["tls"] = self._forward.sink.protection()
                 write_status(config, "forward", forward)
         except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
             log.warning("status cannot be written: %s", fault)
