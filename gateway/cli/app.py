@@ -35,6 +35,7 @@ from gateway.cli import (
     replay,
     report,
     run,
+    security,
     simulate,
     spool,
 )
@@ -69,6 +70,7 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
+app.add_typer(security.app, name="security")
 app.add_typer(spool.app, name="spool")
 
 

@@ -73,9 +73,9 @@ def selfcheck(
 ) -> None:
     """Look at the 56 points of the security checklist on this box, now.
 
-    Each point is pass, fail, not applicable, unknown (nobody could look) or duty (only the site can hold it), with what
-    was seen. Nothing is changed, no device and no broker is asked. Best run as root, which may read everything. The exit
-    code is 0 when no point fails, else 2.
+    Each point is pass, fail, not applicable, unknown (nobody could look) or duty (only the site can hold it), with
+    what was seen. Nothing is changed, no device and no broker is asked. Best run as root, which may read everything.
+    The exit code is 0 when no point fails, else 2.
 
     \b
     mdi security selfcheck --config /etc/mdi/mdi_config.toml

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.security.dossier.checklist import Check, Finding, duty, failed, passed, unknown
-from gateway.security.dossier.facts import ABSENT, Facts
+from gateway.security.dossier.facts import ABSENT, PRESENT, UNKNOWN, Facts
 
+SEEN = {PRESENT: "til stede", ABSENT: "fraværende", UNKNOWN: "ukendt"}
 SCAN_DAYS = 31  # a scan that is older than a month says little about today
 
 
@@ -87,10 +88,12 @@ def days_between(first: str, last: str) -> int:
 
 def host(facts: Facts) -> Finding:
     """Point 26."""
-    words = f"secure boot {facts.host.secure_boot}, disk encryption {facts.host.disk_encryption}, TPM {facts.host.tpm}"
-    if facts.production and facts.host.disk_encryption == facts.host.secure_boot == ABSENT:
-        return failed(words, words)
-    return duty(f"the site holds it; seen: {words}", f"stedet står for det; set: {words}")
+    h = facts.host
+    en = f"secure boot {h.secure_boot}, disk encryption {h.disk_encryption}, TPM {h.tpm}"
+    da = f"secure boot {SEEN[h.secure_boot]}, diskkryptering {SEEN[h.disk_encryption]}, TPM {SEEN[h.tpm]}"
+    if facts.production and h.disk_encryption == h.secure_boot == ABSENT:
+        return failed(en, da)
+    return duty(f"the site holds it; seen: {en}", f"stedet står for det; set: {da}")
 
 
 CHECKS: Mapping[int, Check] = {
