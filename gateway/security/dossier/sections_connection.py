@@ -93,14 +93,15 @@ def _record(device: DeviceFact, lang: str) -> list[Child]:
     return [tag("h3", device.name), pairs([*rows, ("EUI-64", device.eui64), *reasons])]
 
 
+DIRECTION = Words(
+    "Data goes from left to right. What comes back is an acknowledgement, and what a driver must ask to be answered.",
+    "Data går fra venstre mod højre. Tilbage kommer kun en kvittering, og det, en driver må spørge for at få svar.",
+)
+
+
 def flow(facts: Facts, answers: Answers, lang: str) -> list[Child]:
     """The picture, and zones and conduits as tables."""
     del answers
-    said = Words(
-        "Data goes from left to right. What comes back is an acknowledgement, and what a driver must ask to be "
-        "answered.",
-        "Data går fra venstre mod højre. Tilbage kommer kun en kvittering, og det, en driver må spørge for at få svar.",
-    )
     conduits = table(
         heads(
             lang,
@@ -131,7 +132,7 @@ def flow(facts: Facts, answers: Answers, lang: str) -> list[Child]:
         heads(lang, ("zone", "zone"), ("what it is", "hvad den er"), ("trust 0–4", "tillid 0–4")),
         [(z.name, z.title, z.trust) for z in facts.zones],
     )
-    return [tag("p", said.say(lang)), tag("figure", diagram(facts, lang)), zones, conduits]
+    return [tag("p", DIRECTION.say(lang)), tag("figure", diagram(facts, lang)), zones, conduits]
 
 
 def ports(facts: Facts, answers: Answers, lang: str) -> list[Child]:
@@ -168,20 +169,22 @@ def ports(facts: Facts, answers: Answers, lang: str) -> list[Child]:
     ]
 
 
+GATE = Words(
+    "Between driver and line stands a gate. It lets through only the messages that the device's signed profile "
+    "lists; "
+    "no list, nothing is written. For this dossier it was tried with byte strings nobody meant and, for Modbus, "
+    "with all "
+    "256 function codes in the driver's own requests. CAN is read by a link that has no call that sends.",
+    "Mellem driver og linje står en sluse. Den lukker kun de beskeder igennem, som enhedens signerede profil "
+    "nævner; uden "
+    "liste skrives intet. Til dette dossier er den prøvet med tilfældige bytestrenge og for Modbus med alle 256 "
+    "funktionskoder i driverens egne forespørgsler. CAN læses af et link uden noget kald, der sender.",
+)
+
+
 def read_only(facts: Facts, answers: Answers, lang: str) -> list[Child]:
     """Protocols, direction, and the proof that nothing is set."""
     del answers
-    said = Words(
-        "Between driver and line stands a gate. It lets through only the messages that the device's signed profile "
-        "lists; "
-        "no list, nothing is written. For this dossier it was tried with byte strings nobody meant and, for Modbus, "
-        "with all "
-        "256 function codes in the driver's own requests. CAN is read by a link that has no call that sends.",
-        "Mellem driver og linje står en sluse. Den lukker kun de beskeder igennem, som enhedens signerede profil "
-        "nævner; uden "
-        "liste skrives intet. Til dette dossier er den prøvet med tilfældige bytestrenge og for Modbus med alle 256 "
-        "funktionskoder i driverens egne forespørgsler. CAN læses af et link uden noget kald, der sender.",
-    )
     columns = heads(
         lang,
         ("device", "enhed"),
@@ -208,7 +211,7 @@ def read_only(facts: Facts, answers: Answers, lang: str) -> list[Child]:
     names = [name for number in (11, 12, 13) for name, _ in tests.get(number, ())]
     proof = ", ".join(names) or UNKNOWN.say(lang)
     return [
-        tag("p", said.say(lang)),
+        tag("p", GATE.say(lang)),
         table(columns, rows),
         tag("p", Words("Tests of the release: ", "Tests af udgivelsen: ").say(lang), proof, cls="quiet"),
     ]

@@ -156,17 +156,19 @@ def hardening(facts: Facts, answers: Answers, lang: str) -> list[Child]:
     return found
 
 
+NO_IDENTITY = Words(
+    "No patient identity is on this box: no name, no civil registration number, no admission. Messages carry "
+    "device, "
+    "place and time; the receiving side associates them. PID says unknown.",
+    "Der er ingen patientidentitet på boksen: intet navn, intet CPR-nummer, ingen indlæggelse. Beskeder bærer "
+    "enhed, "
+    "placering og tid; modtagersiden kobler dem. PID siger ukendt.",
+)
+
+
 def data(facts: Facts, answers: Answers, lang: str) -> list[Child]:
     """What leaves, what stays and for how long; what is never there."""
     del answers
-    said = Words(
-        "No patient identity is on this box: no name, no civil registration number, no admission. Messages carry "
-        "device, "
-        "place and time; the receiving side associates them. PID says unknown.",
-        "Der er ingen patientidentitet på boksen: intet navn, intet CPR-nummer, ingen indlæggelse. Beskeder bærer "
-        "enhed, "
-        "placering og tid; modtagersiden kobler dem. PID siger ukendt.",
-    )
     sealed = facts.seal.on if facts.seal else None
     columns = heads(
         lang,
@@ -176,7 +178,20 @@ def data(facts: Facts, answers: Answers, lang: str) -> list[Child]:
         ("protection", "beskyttelse"),
     )
     seal = {True: "AES-256-GCM", False: Words("none", "ingen").say(lang), None: UNKNOWN.say(lang)}[sealed]
-    rows = [
+    rows = _categories(facts, seal, lang)
+    leaving = [
+        f"{c.name}: {', '.join(c.carries)}; {', '.join(c.identifiers)}" for c in facts.conduits if c.kind == "mqtt"
+    ]
+    return [
+        tag("p", NO_IDENTITY.say(lang)),
+        table(columns, rows),
+        tag("h3", Words("What may leave", "Hvad der må forlade boksen").say(lang)),
+        items([*leaving, *facts.config.drops] or [NONE.say(lang)]),
+    ]
+
+
+def _categories(facts: Facts, seal: str, lang: str) -> list[tuple[str, ...]]:
+    return [
         (
             Words("Measured values, waveforms, alerts of devices", "Måleværdier, kurver, alarmer fra udstyr").say(lang),
             Words("ring, in memory", "ring, i hukommelsen").say(lang),
@@ -203,15 +218,6 @@ def data(facts: Facts, answers: Answers, lang: str) -> list[Child]:
             Words("as long as the site keeps it", "så længe stedet beholder det").say(lang),
             Words("signed", "signeret").say(lang),
         ),
-    ]
-    leaving = [
-        f"{c.name}: {', '.join(c.carries)}; {', '.join(c.identifiers)}" for c in facts.conduits if c.kind == "mqtt"
-    ]
-    return [
-        tag("p", said.say(lang)),
-        table(columns, rows),
-        tag("h3", Words("What may leave", "Hvad der må forlade boksen").say(lang)),
-        items([*leaving, *facts.config.drops] or [NONE.say(lang)]),
     ]
 
 
