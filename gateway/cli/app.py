@@ -25,6 +25,7 @@ from gateway.cli import (
     hl7,
     kita,
     metrics,
+    onboard,
     probe,
     profile,
     prosim,
@@ -64,6 +65,7 @@ app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
 app.add_typer(spool.app, name="spool")
+app.add_typer(onboard.app, name="onboard")
 
 
 @app.callback()
