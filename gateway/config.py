@@ -6,6 +6,7 @@ returns a Config that is right, or raises ConfigError with file, line, key and a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,15 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import LAB, ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import (
+    LAB,
+    AuditSettings,
+    ConduitSettings,
+    FirewallSettings,
+    LogSettings,
+    SecuritySettings,
+    ZoneSettings,
+)
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -66,6 +75,8 @@ class Config:
     firewall: FirewallSettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
+    audit: AuditSettings
+    log: LogSettings
     receiver: ReceiverSettings
     forward: ForwardSettings
     spool: SpoolSettings
@@ -79,6 +90,11 @@ class Config:
     def where(self, *path: str | int) -> str:
         """Return "file:line" of a place in the document, or of its nearest parent: ("port", 0, "link", "host")."""
         return f"{self.path}:{line_of(self.text, path)}"
+
+    @property
+    def sha256(self) -> str:
+        """What names this state of the file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def lab(self) -> bool:
@@ -130,7 +146,7 @@ def read_config(path: Path) -> Config:
 
 MAX_CONFIG = 1024 * 1024  # bytes; hundreds of devices need a tenth
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_RULES = ("security", "firewall", "zone", "conduit")
+_RULES = ("security", "firewall", "zone", "conduit", "audit", "log")
 _SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
 
 
@@ -164,6 +180,8 @@ class _Reader:
             firewall=self.section(doc, "firewall", FirewallSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
+            audit=self.section(doc, "audit", AuditSettings),
+            log=self.section(doc, "log", LogSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),
             forward=self.section(doc, "forward", ForwardSettings),
             spool=self.section(doc, "spool", SpoolSettings),

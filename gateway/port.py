@@ -69,6 +69,7 @@ class PortCounters:
     frames_ok: int = 0
     frames_bad: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    opened: int = 0
     link_errors: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -130,6 +131,7 @@ class Port:
             try:
                 self.link.open()
                 self.alive(ROUND_S)
+                self.counters.opened += 1
                 self.state = "open"
                 self.protocol.start(self._clocks.monotonic())
                 while not stop.is_set():

@@ -27,6 +27,7 @@ from gateway.acquire import Acquire
 from gateway.config import Config
 from gateway.core.errors import ConfigError, MdiError
 from gateway.ring_file import RingFile
+from gateway.security.audit import Audit, Event, silent
 from gateway.service import Forward
 from gateway.supervise import Worker
 
@@ -52,6 +53,12 @@ def _differing(old: Any, new: Any) -> Iterator[str]:
     return (f.name for f in fields(old) if getattr(old, f.name) != getattr(new, f.name))
 
 
+def accepted(config: Config) -> dict[str, Any]:
+    """Return the facts of Event.CONFIG_ACCEPTED."""
+    mode, ports, devices = config.security.mode, len(config.ports), len(config.devices)
+    return {"sha256": config.sha256, "mode": mode, "ports": ports, "devices": devices}
+
+
 def names(config: Config) -> frozenset[str]:
     """Return the names of the devices of a configuration."""
     return frozenset(device.settings.name for device in config.devices)
@@ -71,6 +78,7 @@ class Reload:
         acquire: Acquire | None,
         forward: Forward | None,
         admit: Callable[[Config], Config] = lambda config: config,
+        audit: Audit | None = None,
     ) -> None:
         self.config = config
         self.fault: BaseException | None = None
@@ -79,6 +87,7 @@ class Reload:
         self._read, self._acquire, self._forward, self._admit = read, acquire, forward, admit
         self.admits = names(admit(config))
         self.running = False
+        self._audit = audit or silent()
         self._thread: threading.Thread | None = None
         self._due = math.inf
 
@@ -117,6 +126,7 @@ class Reload:
         try:
             new, admitted, rings, said = self._prepare()
         except MdiError as fault:
+            self._audit.write(Event.CONFIG_REFUSED, error=type(fault).__name__, where=fault.where)
             self._say(False, str(fault))
             return
         except Exception as fault:  # a bug, before anything was changed: no reason to end what runs
@@ -130,6 +140,7 @@ class Reload:
             log.critical("reload broke: %s; the process ends, and its next start takes the new configuration", fault)
             return
         self.config, self.admits = new, names(admitted)
+        self._audit.write(Event.CONFIG_ACCEPTED, **accepted(new))
         self._say(True, "; ".join(said))
 
     def _readmit(self) -> None:
@@ -173,4 +184,5 @@ class Reload:
 
     def _say(self, ok: bool, said: str) -> None:
         log.log(*((logging.INFO, "reloaded: %s") if ok else (logging.ERROR, "not reloaded, all goes on: %s")), said)
+        self._audit.write(Event.RELOAD, ok=ok, sha256=self.config.sha256)
         self.said = {"count": self.said["count"] + 1, "ok": ok, "said": said}

@@ -26,7 +26,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.core.errors import ConfigError
+from gateway.security.certs.tls import Context, TlsFiles, TlsRules, client_context
 from kita.settings import KitaSettings
 
 log = logging.getLogger("mdi.kita")
@@ -74,16 +74,16 @@ class Receiver:
         self._where = f"{settings.host}:{settings.port}"
         self._filter = f"mdi/v1/{settings.site}/{settings.unit}/+/up/+"
         self._queue: Queue[Delivery] = Queue(maxsize=2 * settings.batch)
+        self._tls: Context | None = None
         self._client = self._make()
 
     def start(self) -> None:
         """Begin to connect; return at once. Raises: ConfigError when the certificates cannot be read."""
         settings = self._settings
         if settings.ca:
-            try:
-                self._client.tls_set(settings.ca, settings.cert or None, settings.key or None)
-            except OSError as fault:
-                raise ConfigError(f"certificates cannot be used: {fault.strerror}", settings.ca) from fault
+            files = TlsFiles(settings.ca, settings.cert, settings.key, settings.crl)
+            self._tls = client_context(files, TlsRules(settings.tls_min, settings.san))
+            self._client.tls_set_context(self._tls)
         self.state = f"connecting to {self._where}"
         if settings.protocol == "mqtt311":
             self._client.connect_async(settings.host, settings.port, settings.keepalive_s)
@@ -172,7 +172,11 @@ class Receiver:
         client.subscribe(self._filter, qos=1)
 
     def _on_connect_fail(self, _client: Client, _: Any) -> None:
-        self._is(logging.WARNING, f"no connection to {self._where}")
+        self._is(logging.WARNING, f"no connection to {self._where}{self._refusal()}")
+
+    def _refusal(self) -> str:
+        """Return what TLS has said of it, "" when nothing: a certificate is refused after the handshake (TLS 1.3)."""
+        return f": {self._tls.heard}" if self._tls and self._tls.heard else ""
 
     def _on_subscribe(self, _client: Client, _: Any, _mid: int, reasons: list[ReasonCode], _props: Any) -> None:
         if any(reason.is_failure for reason in reasons):
@@ -181,7 +185,7 @@ class Receiver:
             self._is(logging.INFO, f"connected to {self._where}")
 
     def _on_disconnect(self, _client: Client, _: Any, flags: DisconnectFlags, reason: ReasonCode, _props: Any) -> None:
-        why = f": {reason}" if flags.is_disconnect_packet_from_server else ""
+        why = f": {reason}" if flags.is_disconnect_packet_from_server else self._refusal()
         if reason.is_failure:
             self._is(logging.WARNING, f"connection to {self._where} lost{why}")
 

@@ -20,7 +20,10 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import (
+    audit,
+    broker,
     capture,
+    certs,
     demo,
     hl7,
     kita,
@@ -60,6 +63,9 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
+app.add_typer(certs.app, name="certs")
+app.add_typer(broker.app, name="broker")
+app.add_typer(audit.app, name="audit")
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")

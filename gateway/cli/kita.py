@@ -50,6 +50,11 @@ def run(
     ca: Annotated[str, typer.Option(metavar="FILE", help="CA certificates to check the broker against: TLS.")] = "",
     cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate of KITA; needs --ca and --key.")] = "",
     key: Annotated[str, typer.Option(metavar="FILE", help="Private key of KITA.")] = "",
+    crl: Annotated[
+        str, typer.Option(metavar="FILE", help="Revocation lists of the broker's CAs; empty: not asked.")
+    ] = "",
+    san: Annotated[str, typer.Option(metavar="NAME", help="Name in the broker's certificate; empty: the host.")] = "",
+    tls_min: Annotated[str, typer.Option(metavar="VERSION", help="Lowest version of TLS: 1.3 or 1.2.")] = "1.3",
 ) -> None:
     """Receive observations, check them, store them, and only then acknowledge them.
 
@@ -69,6 +74,9 @@ def run(
         ca=ca,
         cert=cert,
         key=key,
+        crl=crl,
+        san=san,
+        tls_min=tls_min,
     )
     notify = Notify(os.environ, os.getpid())
     run_kita(settings, stop_on_signals(), on_turn=Pulse(notify, time.monotonic))

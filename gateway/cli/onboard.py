@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.auditing import open_audit
 from gateway.cli.onboard_new import new
 from gateway.cli.onboard_sign import sign, submit
 from gateway.cli.output import out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
 from gateway.config import Config, read_config
 from gateway.core.errors import ConfigError, MdiError
-from gateway.security.audit import AuditLog
 from gateway.security.onboard import actions, approval
 from gateway.security.onboard.content import content, differences
 from gateway.security.onboard.life import Step
@@ -249,7 +249,7 @@ def _row(one: Standing, lang: str) -> tuple[Any, ...]:
 def _by_hand(path: Path, asset: str, step: Step, by: str, reason: str, json: bool) -> None:
     read, now = read_config(path), datetime.now(UTC)
     person = by or getpass.getuser()
-    with AuditLog.open(Path(read.gateway.state_dir) / "audit", "admin", read.gateway.name) as audit:
+    with open_audit(read, "admin") as audit:
         one = actions.by_hand(read, read_trust(read, now)[0], asset, step, person, reason, now, audit)
     done = _carried_out(read, one)
     if json:

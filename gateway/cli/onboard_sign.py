@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.auditing import open_audit
 from gateway.cli.output import err, out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
 from gateway.config import read_config
 from gateway.core.errors import ConfigError, TrustError
-from gateway.security.audit import AuditLog
 from gateway.security.onboard import actions, approval
 from gateway.security.onboard.approval import Request
 from gateway.security.onboard.words import LANGUAGES, rows, word
@@ -47,7 +47,7 @@ def submit(
     """
     read, now = read_config(config), datetime.now(UTC)
     trust = Trust.read(Path(read.security.etc_dir), now)
-    with AuditLog.open(Path(read.gateway.state_dir) / "audit", "admin", read.gateway.name) as audit:
+    with open_audit(read, "admin") as audit:
         request = actions.submit(read, trust, asset, by or getpass.getuser(), now, valid_until, audit)
     path = approval.request_path(Path(read.security.etc_dir), asset, request.rev)
     if json:
@@ -101,7 +101,7 @@ def sign(
     else:
         text = read_file(signature or Path(), MAX_TEXT).decode("utf-8", "replace")
     trust = Trust.read(etc_dir, now)
-    with AuditLog.open(Path(read.gateway.state_dir) / "audit", "admin", read.gateway.name) as audit:
+    with open_audit(read, "admin") as audit:
         verdict, name = actions.sign(read, trust, what, rev, text, audit)
     people = [{"name": person.name, "role": person.role} for person in verdict.people]
     if json:

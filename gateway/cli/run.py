@@ -8,17 +8,22 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.auditing import audit_refusal, open_audit, say_violations
+from gateway.cli.certificates import show_certificates
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, MdiError
 from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
+from gateway.reload import accepted
+from gateway.security.audit import Event
 from gateway.security.policy import Violation, enforce, findings, violations
 from gateway.serve import Orders, serve
 from gateway.status import read_live_status
@@ -61,15 +66,42 @@ def forward(config: ConfigOption = DEFAULT) -> None:
 
 
 def _serve(path: Path, roles: tuple[str, ...]) -> None:
+    broken: list[Violation] = []
+
     def read() -> Config:
         config = read_config(path)
-        enforce(config, roles)
+        broken[:] = enforce(config, roles)
         if "forward" in roles:
             judge_plans(config)
         return config
 
     orders = orders_by_signal()
-    serve(read(), roles, orders, read)
+    writer = roles[0] if len(roles) == 1 else "run"
+    try:
+        config = read()
+    except MdiError as fault:
+        audit_refusal(path, writer, fault)
+        raise
+    with open_audit(config, writer) as audit:
+        error = ""
+        audit.write(Event.CONFIG_ACCEPTED, violations=len(broken), **accepted(config))
+        say_violations(audit, broken, config.security.mode)
+        mode, grade = config.security.mode, config.grade.letter
+        audit.write(
+            Event.START,
+            pid=os.getpid(),
+            version=version("mdi-edge-gateway"),
+            ports=len(config.ports),
+            mode=mode,
+            grade=grade,
+        )
+        try:
+            serve(config, roles, orders, read, audit)
+        except BaseException as fault:
+            error = type(fault).__name__
+            raise
+        finally:
+            audit.write(Event.STOP, orderly=not error, **({"error": error} if error else {}))
 
 
 def stop_on_signals() -> threading.Event:
@@ -251,6 +283,7 @@ def _show(found: dict[str, Any]) -> None:
 
 def _show_forward(state: dict[str, Any]) -> None:
     counters, spool = state["counters"], state["spool"]
+    show_certificates(state)
     _show_grade(Grade(**state["grade"]))
     print_table(
         f"Forward: {state['sink']}" + (f"; {state['alarm']}" if state["alarm"] else ""),

@@ -26,6 +26,7 @@ MODULES = (  # named, not imported: some stand above this one
     "gateway.security.policy.leaving",
     "gateway.security.policy.zones",
     "gateway.security.policy.seal_rules",
+    "gateway.security.policy.certs_rules",
 )
 RULES = 1  # an approval is for this version; raised when a rule comes, goes, or allows more or less than before
 ROLES = frozenset({"acquire", "forward"})
