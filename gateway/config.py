@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -114,7 +114,7 @@ class Config:
     def grade(self) -> Grade:
         """What is promised of a message with this configuration."""
         made_up = [port.settings.name for port in self.ports if port.link_kind.name in MADE_UP]
-        return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up)
+        return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up, self.lab)
 
     @property
     def tls_rules(self) -> TlsRules:
@@ -169,14 +169,15 @@ class _Reader:
         for section in ("gateway", "security", "sink", "route", "port"):
             if section not in doc:
                 raise ConfigError(f"section [{section}] is missing", str(self.path), "see the sample mdi_config.toml")
-        gateway = self.section(doc, "gateway", GatewaySettings)
+        security: SecuritySettings = self.section(doc, "security", SecuritySettings)
+        gateway = self.processing_id(self.section(doc, "gateway", GatewaySettings), security)
         self.timezone(gateway)
         profiles = registry.Profiles([Path(p) for p in gateway.profiles])
         kind, sink = self.kind("sink", doc["sink"], ("sink",))
         return Config(
             path=self.path,
             gateway=gateway,
-            security=self.section(doc, "security", SecuritySettings),
+            security=security,
             firewall=self.section(doc, "firewall", FirewallSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
@@ -188,7 +189,7 @@ class _Reader:
             sink_kind=kind,
             sink=sink,
             routes=tuple(build(RouteSettings, r, self.at("route", i)) for i, r in self.tables(doc, "route")),
-            ports=self.ports(doc, profiles, gateway.processing_id),
+            ports=self.ports(doc, profiles),
             profiles=profiles,
             text=self.text,
         )
@@ -209,6 +210,13 @@ class _Reader:
             dotted = ".".join(str(p) for p in (*path, name) if isinstance(p, str))
             raise ConfigError(f"at least one [[{dotted}]] is needed", self.at(*path)(name), f"write [[{dotted}]]")
         return enumerate(tables)
+
+    def processing_id(self, gateway: GatewaySettings, security: SecuritySettings) -> GatewaySettings:
+        """Return the section with the processing id of the mode: what a lab sends is never charted."""
+        if security.mode == LAB and gateway.processing_id == "P":
+            hint = 'take it out, or set mode = "production" in [security]'
+            raise ConfigError('processing_id = "P" in lab', self.at("gateway")("processing_id"), hint)
+        return replace(gateway, processing_id=gateway.processing_id or ("T" if security.mode == LAB else "P"))
 
     def timezone(self, gateway: GatewaySettings) -> None:
         try:
@@ -235,13 +243,13 @@ class _Reader:
         except ConfigError as fault:
             raise ConfigError(fault.what, where, fault.hint) from None
 
-    def ports(self, doc: Mapping[str, Any], profiles: registry.Profiles, processing_id: str) -> tuple[Port, ...]:
+    def ports(self, doc: Mapping[str, Any], profiles: registry.Profiles) -> tuple[Port, ...]:
         ports: list[Port] = []
         taken: dict[str, str] = {}
         used: dict[str, str] = {}
         number = 0
         for i, table in self.tables(doc, "port"):
-            port = self.port(i, table, number, profiles, processing_id)
+            port = self.port(i, table, number, profiles)
             number += len(port.devices)
             where = self.at("port", i)
             for name, at in [(port.settings.name, where("name"))] + [
@@ -260,7 +268,7 @@ class _Reader:
             ports.append(port)
         return tuple(ports)
 
-    def port(self, i: int, table: dict[str, Any], number: int, profiles: registry.Profiles, processing_id: str) -> Port:
+    def port(self, i: int, table: dict[str, Any], number: int, profiles: registry.Profiles) -> Port:
         where = self.at("port", i)
         settings = build(PortSettings, table, where, ignore=("link", "device"))
         if settings.ring_rows & (settings.ring_rows - 1):
@@ -271,9 +279,6 @@ class _Reader:
         if kind.name not in (*driver.links, *MADE_UP):
             hint = "use " + " or ".join(driver.links)
             raise ConfigError(f"driver {driver.name} does not run on link {kind.name}", where("link", "kind"), hint)
-        if kind.name in MADE_UP and processing_id == "P":
-            hint = 'its values are of no patient: set processing_id = "T" in [gateway]'
-            raise ConfigError(f"link {kind.name} in production", where("link", "kind"), hint)
         devices = tuple(
             self.device(i, n, device, number + n, driver, profiles)
             for n, device in self.tables(table, "device", "port", i)

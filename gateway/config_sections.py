@@ -31,9 +31,11 @@ class GatewaySettings(Settings):
         ),
     )
     processing_id: str = field(
-        default="P",
+        default="",
         metadata=setting(
-            "MSH-11: P production, T training (lab, demo: never charted), D debugging.", choices=("P", "T", "D")
+            "MSH-11: P production, T training (never charted), D debugging; empty: P in production, T in lab.",
+            choices=("", "P", "T", "D"),
+            empty=True,
         ),
     )
     state_dir: str = field(default="/var/lib/mdi", metadata=setting("Where the spool lives; a disk that keeps data."))

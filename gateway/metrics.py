@@ -29,6 +29,8 @@ class StatusCollector(Collector):
         if not found:
             return
         yield _gauge("alive", "1 when the role is running", "role", ((r, s["alive"]) for r, s in found.items()))
+        modes = sorted({str(status["mode"]) for status in found.values()})
+        yield _gauge("mode", "1 for the mode: lab means that nothing is charted", "mode", ((m, 1.0) for m in modes))
         steps = ((role, status["clock"]["steps"]) for role, status in found.items())
         yield _counter("clock_steps", "Jumps of the wall clock", "role", steps)
         if "acquire" in found:

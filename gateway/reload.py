@@ -34,11 +34,13 @@ from gateway.supervise import Worker
 log = logging.getLogger("mdi.reload")
 WITHIN_S = 120.0  # reading, the judge (seconds on a small box), and a port that hangs in opening its line for 60 s
 RELOADABLE = frozenset({"profiles"})  # of [gateway]
+FIXED = ("mode", "etc_dir", "tls_min")  # of [security]: how strict this process is cannot become less under way
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:
     """Return the keys that differ and that only a new start can take over, as the file names them."""
     found = [f"[gateway] {key}" for key in _differing(old.gateway, new.gateway) if key not in RELOADABLE]
+    found += [f"[security] {key}" for key in _differing(old.security, new.security) if key in FIXED]
     found += [f"[spool] {key}" for key in _differing(old.spool, new.spool)]
     if old.sink_kind.name != new.sink_kind.name:
         found.append("[sink] kind")

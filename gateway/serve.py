@@ -152,7 +152,8 @@ class _Service:
         head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "mono_ns": time.monotonic_ns()}
         head["clock"] = {"source": config.gateway.time_sync, **self._clock.status()}
         head |= {"stuck": list(self._supervisor.stuck), "standstills": self._supervisor.standstills}
-        head |= {"reload": self._reload.said, "onboard": self._door.status(), "audit": self._watch.audit.status()}
+        head |= {"reload": self._reload.said, "mode": config.security.mode}
+        head |= {"onboard": self._door.status(), "audit": self._watch.audit.status()}
         try:
             if self._acquire:
                 acquire = {**head, "ports": [port_status(p, time.monotonic()) for p in self._acquire.ports]}

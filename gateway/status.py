@@ -78,7 +78,8 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
 
 def headline(acquire: dict[str, Any], forward: dict[str, Any], stuck: Sequence[str]) -> str:
     """Return one line for a person of what the roles of this process do: systemctl status shows it. {}: not here."""
-    said = [f"STUCK: {', '.join(stuck)}"] if stuck else []
+    said = ["LAB"] if "lab" in (acquire.get("mode"), forward.get("mode")) else []
+    said += [f"STUCK: {', '.join(stuck)}"] if stuck else []
     if acquire:
         states = [port["state"] for port in acquire["ports"]]
         receiving = states.count("receiving")

@@ -29,6 +29,7 @@ Database = Annotated[Path, typer.Option("--database", "-d", metavar="FILE", help
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="EUI-64", help="Only this device.")]
 ApartOption = Annotated[bool, typer.Option("--apart", help="Show what is kept apart: demo, test and training data.")]
 DEFAULT = Path("kita.db")
+LAB = "LAB: demo-, test- og træningsdata. Ingen patients tal."
 NOT_A_MONITOR = "Til dokumentation. Ikke overvågning og ikke alarm."
 CLOCK = {  # where the times of the sender are in doubt
     "unsynchronised": "ur uden synkronisering",
@@ -170,7 +171,7 @@ def latest_command(
     print_table(
         str(database), ("apparat", "måling", "værdi", "enhed", "grænser", "gyldighed", "alder", "mærker"), cells
     )
-    out.print(NOT_A_MONITOR, style="dim")
+    _print_foot(apart)
 
 
 @app.command("alerts")
@@ -208,7 +209,7 @@ def alerts_command(
         if k.known and k.doubtful:
             said += f", {k.doubtful} flere er meldt: nogle kan være ovre"
         out.print(f"{k.device}: {said}", style="" if k.known and not k.doubtful else "bold red")
-    out.print(NOT_A_MONITOR, style="dim")
+    _print_foot(apart)
 
 
 @app.command("waves")
@@ -232,6 +233,13 @@ def waves_command(
         pieces = list(mine)
         out.print(f"{name}  {title}  {unit}  {pieces[0].rate_hz:g}/s")
         print_wave([(run.after_gap, run.samples) for run in pieces])
+    _print_foot(apart)
+
+
+def _print_foot(apart: bool) -> None:
+    """Say what this is not; and of what is kept apart, that it is nobody's."""
+    if apart:
+        out.print(LAB, style="bold yellow")
     out.print(NOT_A_MONITOR, style="dim")
 
 

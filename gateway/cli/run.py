@@ -19,6 +19,7 @@ from gateway.cli.certificates import show_certificates
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
+from gateway.config_security import LAB
 from gateway.core.errors import ConfigError, MdiError
 from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
@@ -232,6 +233,8 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
 
 
 def _show_role(role: str, state: dict[str, Any]) -> None:
+    if state["mode"] == LAB:
+        out.print(f"{role}: LAB: nothing that leaves here is charted", style="bold yellow")
     alive = "alive" if state["alive"] else f"NOT alive, last seen {state['age_s']} s ago"
     out.print(f"{role}: {alive}, process {state['pid']}, clock {_clock(state['clock'])}")
     if state["stuck"]:
