@@ -68,21 +68,24 @@ def new(
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, draft.written(values))
     missing = [key for key, field in draft.entries() if draft.required(field) and not values.get(key)]
-    wrong = ""
-    try:
-        read_record(path)
-    except MdiError as fault:
-        wrong = str(fault)
+    wrong = _wrong(path)
     if json:
         print_json({"file": str(path), "missing": missing, "wrong": wrong or None})
     else:
         out.print(f"{path}", markup=False)
-        out.print(
-            f"to fill in: {', '.join(missing)}" if missing else wrong or f"next: mdi onboard check {asset}",
-            markup=False,
-        )
+        then = wrong or f"next: mdi onboard check {asset}"
+        out.print(f"to fill in: {', '.join(missing)}" if missing else then, markup=False)
     if wrong:
         raise typer.Exit(ConfigError.exit_code)
+
+
+def _wrong(path: Path) -> str:
+    """Return what is wrong with a record as it was written; "" when it is whole."""
+    try:
+        read_record(path)
+    except MdiError as fault:
+        return str(fault)
+    return ""
 
 
 def _only(config: Config) -> str:
