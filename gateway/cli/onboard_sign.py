@@ -14,7 +14,7 @@ import typer
 from gateway.cli.auditing import open_audit
 from gateway.cli.output import err, out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
-from gateway.config import read_config
+from gateway.config import Config, read_config
 from gateway.core.errors import ConfigError, TrustError
 from gateway.security.onboard import actions, approval
 from gateway.security.onboard.approval import Request
@@ -100,15 +100,22 @@ def sign(
         text = minisign.sign(_secret(key), data, _comment(request))
     else:
         text = read_file(signature or Path(), MAX_TEXT).decode("utf-8", "replace")
-    trust = Trust.read(etc_dir, now)
-    with open_audit(read, "admin") as audit:
-        verdict, name = actions.sign(read, trust, what, rev, text, audit)
+    _take(read, request, text, now, json)
+
+
+def _take(config: Config, request: Request, text: str, now: datetime, json: bool) -> None:
+    """Keep a signature when it counts, and say what is still missing. Raises: TrustError when it does not."""
+    trust = Trust.read(Path(config.security.etc_dir), now)
+    with open_audit(config, "admin") as audit:
+        verdict, name = actions.sign(config, trust, request.asset, request.rev, text, audit)
     people = [{"name": person.name, "role": person.role} for person in verdict.people]
     if json:
         missing = [{"rule": fault.rule, "what": str(fault)} for fault in verdict.missing]
-        print_json({"asset": what, "rev": rev, "signer": name, "signed_by": people, "missing": missing})
+        print_json(
+            {"asset": request.asset, "rev": request.rev, "signer": name, "signed_by": people, "missing": missing}
+        )
     else:
-        out.print(f"{what} {rev}: signed by {name}", markup=False)
+        out.print(f"{request.asset} {request.rev}: signed by {name}", markup=False)
         for fault in verdict.missing:
             out.print(str(fault), markup=False)
     if not verdict.approved:
