@@ -38,6 +38,7 @@ from gateway.cli import (
     run,
     simulate,
     spool,
+    trust,
 )
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
@@ -72,6 +73,7 @@ app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
 app.add_typer(spool.app, name="spool")
 app.add_typer(onboard.app, name="onboard")
+app.add_typer(trust.app, name="trust")
 
 
 @app.callback()

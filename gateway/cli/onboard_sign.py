@@ -21,8 +21,8 @@ from gateway.security.onboard.approval import Request
 from gateway.security.onboard.words import LANGUAGES, rows, word
 from gateway.security.trust import minisign
 from gateway.security.trust.files import SUFFIX, read_file
+from gateway.security.trust.load import read_people
 from gateway.security.trust.minisign import KDF_SCRYPT, MAX_TEXT, SecretKey
-from gateway.security.trust.people import Trust
 
 MISSING = 2  # exit code: it is not approved yet
 
@@ -46,7 +46,7 @@ def submit(
     mdi onboard submit MT-01234 --by lev
     """
     read, now = read_config(config), datetime.now(UTC)
-    trust = Trust.read(Path(read.security.etc_dir), now)
+    trust = read_people(Path(read.security.etc_dir), Path(read.gateway.state_dir), now)
     with open_audit(read, "admin") as audit:
         request = actions.submit(read, trust, asset, by or getpass.getuser(), now, valid_until, audit)
     path = approval.request_path(Path(read.security.etc_dir), asset, request.rev)
@@ -105,7 +105,7 @@ def sign(
 
 def _take(config: Config, request: Request, text: str, now: datetime, json: bool) -> None:
     """Keep a signature when it counts, and say what is still missing. Raises: TrustError when it does not."""
-    trust = Trust.read(Path(config.security.etc_dir), now)
+    trust = read_people(Path(config.security.etc_dir), Path(config.gateway.state_dir), now)
     with open_audit(config, "admin") as audit:
         verdict, name = actions.sign(config, trust, request.asset, request.rev, text, audit)
     people = [{"name": person.name, "role": person.role} for person in verdict.people]

@@ -26,6 +26,7 @@ from gateway.hl7_validate import is_judged
 from gateway.reload import accepted
 from gateway.security.audit import Event
 from gateway.security.policy import Violation, enforce, findings, violations
+from gateway.security.policy.enforce import exit_code
 from gateway.serve import Orders, serve
 from gateway.status import read_live_status
 
@@ -163,7 +164,7 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     Reads everything that `mdi run` reads, and stops at the first thing that is wrong with one line: file, line, what,
     and what to write instead. Then the rules of zones and conduits are asked, and all that is broken is listed: rule,
     key, line, why, and what to change. In production that is an error; in lab it is a warning, as at the start.
-    The exit code is 0 when the gateway would start, else 2.
+    The exit code is 0 when the gateway would start, 3 when something that was signed was changed, else 2.
 
     \b
     mdi check --config new.toml && sudo cp new.toml /etc/mdi/mdi_config.toml
@@ -183,7 +184,7 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         print_json(
             {"ok": good, "mode": checked.security.mode, "grade": asdict(checked.grade), "ports": ports, **judged}
         )
-        raise typer.Exit(0 if good else ConfigError.exit_code)
+        raise typer.Exit(0 if good else exit_code(broken))
     shown = ((port, link, device, profile, metrics) for port, _, link, device, profile, metrics, _ in rows)
     head = "LAB, correct" if checked.lab else "correct" if good else "refused"
     print_table(f"{config}: {head}", ("port", "link", "device", "profile", "metrics"), shown)
@@ -191,7 +192,7 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     _show_broken("Rules that are broken: " + ("said, not enforced" if checked.lab else "not started"), broken)
     _show_broken("Findings, which stop nobody", tidy)
     if not good:
-        raise typer.Exit(ConfigError.exit_code)
+        raise typer.Exit(exit_code(broken))
 
 
 def _show_broken(title: str, broken: list[Violation]) -> None:

@@ -18,6 +18,7 @@ from gateway.security.trust.people import FOUR_EYES, Trust
 from gateway.security.trust.revisions import Revisions, Seen
 from gateway.security.trust.signed import CONFIGURATION, Item, Verdict, judge
 
+APPROVERS = "approvers:approvers.toml"
 LIST, CONFIG, ROOTS = "people", "configuration", "roots"
 
 
@@ -50,6 +51,13 @@ class Judged:
             raise TrustError(what, str(fault.filename or ""), hint, "malformed") from fault
 
 
+def read_people(etc_dir: Path, state_dir: Path, now: datetime) -> Trust:
+    """Read the people, for a process that runs: no list older than one that was seen. Raises: TrustError."""
+    trust = Trust.read(etc_dir, now)
+    Revisions(state_dir / "trust").check(APPROVERS, Seen(trust.rev, trust.sha256), str(trust.path))
+    return trust
+
+
 def judge_all(
     etc_dir: Path, state_dir: Path, writer: str, config: Item, profiles: Iterable[ProfileItem], now: datetime
 ) -> Judged:
@@ -59,7 +67,7 @@ def judge_all(
     try:
         revisions = Revisions(state_dir / "trust", writer)
         trust = Trust.read(etc_dir, now)
-        revisions.check("approvers:approvers.toml", Seen(trust.rev, trust.sha256), str(trust.path))
+        revisions.check(APPROVERS, Seen(trust.rev, trust.sha256), str(trust.path))
     except TrustError as fault:
         return Judged(None, (), (Refused(LIST, fault),), None)
     if len(trust.roots) < FOUR_EYES:
