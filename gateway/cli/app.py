@@ -24,10 +24,13 @@ from gateway.cli import (
     broker,
     capture,
     certs,
+    decommission,
     demo,
     hl7,
+    keeping,
     kita,
     metrics,
+    onboard,
     probe,
     profile,
     prosim,
@@ -64,6 +67,9 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
+app.command("backup")(keeping.backup)
+app.command("restore")(keeping.restore)
+app.command("decommission")(decommission.decommission)
 app.add_typer(certs.app, name="certs")
 app.add_typer(broker.app, name="broker")
 app.add_typer(audit.app, name="audit")
@@ -73,6 +79,7 @@ app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
 app.add_typer(security.app, name="security")
 app.add_typer(spool.app, name="spool")
+app.add_typer(onboard.app, name="onboard")
 app.add_typer(trust.app, name="trust")
 
 
