@@ -89,6 +89,7 @@ san = "{host}"
 why = "Vitals into the EPJ"
 """
 ASSET = "MT-01234"
+LONG_S = 180  # on a machine that does ten other things; waited for, never slept
 RECORD = {
     "serial": "DE1",
     "mdr_class": "IIb",
@@ -180,7 +181,7 @@ class Production:
     def mdi(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Run a command to its end; return its JSON, or {"said": text}."""
         run = [sys.executable, "-m", "gateway.cli.app", *arguments, "--config", str(self.path)]
-        ended = subprocess.run(run, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(run, env=self.environment, capture_output=True, text=True, timeout=LONG_S, check=False)
         assert ended.returncode == code, f"{ended.returncode} {run[3:]}:\n{ended.stdout}\n{ended.stderr}"
         if "--json" in arguments and ended.stdout.startswith("{"):
             return dict(json.loads(ended.stdout))
@@ -193,13 +194,13 @@ class Production:
         line, profile = str(self.folder / "monitor"), "philips/intellivue_mp"
         scene = ["-p", profile, "--pty", line, "-o", f"firmware={firmware}"]
         self._start("monitor", "simulate", "philips_intellivue", *scene)
-        wait_until((self.folder / "monitor").exists, self.log, 30)
+        wait_until((self.folder / "monitor").exists, self.log, LONG_S)
 
     def start(self, *roles: str) -> None:
         for role in roles or ("run",):
             self._start(role, role, "--config", str(self.path))
             pid, of = self._processes[role].pid, "forward" if role == "forward" else "acquire"
-            wait_until(lambda of=of, pid=pid: self.status().get(of, {}).get("pid") == pid, self.log, 60)  # type: ignore[misc]
+            wait_until(lambda of=of, pid=pid: self.status().get(of, {}).get("pid") == pid, self.log, LONG_S)  # type: ignore[misc]
 
     def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> int:
         process = self._processes.pop(name)
