@@ -25,6 +25,7 @@ from gateway.cli import (
     hl7,
     kita,
     metrics,
+    netrules,
     probe,
     profile,
     prosim,
@@ -52,6 +53,7 @@ app.command("check")(run.check)
 app.command("reload")(reload.reload)
 app.command("status")(run.status)
 app.command("metrics")(metrics.metrics)
+app.command("netrules")(netrules.netrules)
 app.command("decode")(capture.decode)
 app.command("record")(capture.record)
 app.command("replay")(replay.replay)
