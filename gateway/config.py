@@ -7,7 +7,7 @@ returns a Config that is right, or raises ConfigError with file, line, key and a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +23,7 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import LAB, ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -74,6 +74,16 @@ class Config:
     routes: tuple[RouteSettings, ...]
     ports: tuple[Port, ...]
     profiles: registry.Profiles
+    text: str = field(default="", repr=False, compare=False)
+
+    def where(self, *path: str | int) -> str:
+        """Return "file:line" of a place in the document, or of its nearest parent: ("port", 0, "link", "host")."""
+        return f"{self.path}:{line_of(self.text, path)}"
+
+    @property
+    def lab(self) -> bool:
+        """The rules are only said, not enforced; nothing that leaves is charted."""
+        return self.security.mode == LAB
 
     def plan(self, device: Device) -> Plan:
         """Compile the plan of a device for its configured firmware."""
@@ -157,6 +167,7 @@ class _Reader:
             routes=tuple(build(RouteSettings, r, self.at("route", i)) for i, r in self.tables(doc, "route")),
             ports=self.ports(doc, profiles, gateway.processing_id),
             profiles=profiles,
+            text=self.text,
         )
 
     def section(self, doc: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 from gateway.acquire import ring_path
 from gateway.collect import ForwardPlan
 from gateway.config import Config, Device
+from gateway.config_security import PRODUCTION
 from gateway.core.errors import DeliveryError
 from gateway.core.hl7 import Encoder
 from gateway.core.hl7_alert import AlertEncoder
@@ -39,6 +40,7 @@ from gateway.rounds import Rounds
 from gateway.route import Router
 from gateway.route_alerts import WATCHDOG_S, AlertRouter
 from gateway.route_waves import WaveRouter
+from gateway.security.seal import Seal, needed
 from gateway.spool import RecoveryReport, Spool
 from gateway.supervise import Worker
 
@@ -80,6 +82,7 @@ class Forward:
             segment_bytes=config.spool.segment_mib << 20,
             limit_bytes=config.spool.limit_mib << 20,
             compression=config.spool.compression,
+            seal=needed(Seal.read(), config.security.mode == PRODUCTION),
             clock=lambda: (time.monotonic_ns(), time.time_ns()),
         )
         _say_recovery(self.spool.report)

@@ -38,6 +38,7 @@ from gateway.cli import (
 )
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
+from gateway.security.policy import PolicyError
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 Usage: Any = typer.BadParameter.__base__  # typer's own name for it is private, and moves between its versions
@@ -82,6 +83,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
+    except PolicyError as fault:
+        for line in str(fault).splitlines():  # all that is broken, at once
+            print_mistake(line)
+        code = fault.exit_code
     except MdiError as fault:
         print_mistake(fault)
         code = fault.exit_code

@@ -12,8 +12,9 @@ from gateway.cli.output import out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
 from gateway.config import read_config
 from gateway.report import Missing, report
+from gateway.security.seal import Seal
 from gateway.spool.ledger import thrown_away
-from gateway.spool.look import side_lines
+from gateway.spool.look import rejected_lines, side_lines
 from gateway.spool.rejected import FILE
 
 app = typer.Typer(help="Reports.", no_args_is_help=True)
@@ -47,7 +48,7 @@ def month(
         month or datetime.now(UTC).strftime("%Y-%m"),
         read.grade,
         side_lines(losses),
-        side_lines(rejected),
+        rejected_lines(root, read.gateway.name, Seal.read()),
         sum(max(map(thrown_away, side_lines(path)), default=0) for path in (losses, rejected)),
     )
     if json:

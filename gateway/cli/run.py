@@ -19,6 +19,7 @@ from gateway.config import Config, Device, read_config
 from gateway.core.errors import ConfigError
 from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
+from gateway.security.policy import Violation, enforce, findings, violations
 from gateway.serve import Orders, serve
 from gateway.status import read_live_status
 
@@ -62,6 +63,7 @@ def forward(config: ConfigOption = DEFAULT) -> None:
 def _serve(path: Path, roles: tuple[str, ...]) -> None:
     def read() -> Config:
         config = read_config(path)
+        enforce(config, roles)
         if "forward" in roles:
             judge_plans(config)
         return config
@@ -123,15 +125,19 @@ def judge_plans(config: Config) -> None:
 
 
 def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
-    """Check configuration, profiles and ports without touching any hardware.
+    """Check configuration, profiles, ports and rules without touching any hardware.
 
     Reads everything that `mdi run` reads, and stops at the first thing that is wrong with one line: file, line, what,
-    and what to write instead. The exit code is 0 when all is correct, else 2.
+    and what to write instead. Then the rules of zones and conduits are asked, and all that is broken is listed: rule,
+    key, line, why, and what to change. In production that is an error; in lab it is a warning, as at the start.
+    The exit code is 0 when the gateway would start, else 2.
 
     \b
     mdi check --config new.toml && sudo cp new.toml /etc/mdi/mdi_config.toml
     """
     checked = read_config(config)
+    broken, tidy = violations(checked), findings(checked)
+    good = checked.lab or not broken
     columns = ("port", "driver", "link", "device", "profile", "metrics", "digest")
     rows = [
         (p.settings.name, p.driver.name, p.link_kind.describe(p.link), d.settings.name, *_plan(checked, d))
@@ -140,11 +146,27 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     ]
     if json:
         ports = [dict(zip(columns, row, strict=True)) for row in rows]
-        print_json({"ok": True, "grade": asdict(checked.grade), "ports": ports})
-        return
+        judged = {"violations": [asdict(v) for v in broken], "findings": [asdict(v) for v in tidy]}
+        print_json(
+            {"ok": good, "mode": checked.security.mode, "grade": asdict(checked.grade), "ports": ports, **judged}
+        )
+        raise typer.Exit(0 if good else ConfigError.exit_code)
     shown = ((port, link, device, profile, metrics) for port, _, link, device, profile, metrics, _ in rows)
-    print_table(f"{config}: correct", ("port", "link", "device", "profile", "metrics"), shown)
+    head = "LAB, correct" if checked.lab else "correct" if good else "refused"
+    print_table(f"{config}: {head}", ("port", "link", "device", "profile", "metrics"), shown)
     _show_grade(checked.grade)
+    _show_broken("Rules that are broken: " + ("said, not enforced" if checked.lab else "not started"), broken)
+    _show_broken("Findings, which stop nobody", tidy)
+    if not good:
+        raise typer.Exit(ConfigError.exit_code)
+
+
+def _show_broken(title: str, broken: list[Violation]) -> None:
+    if broken:
+        out.print(title, style="bold yellow")
+    for violation in broken:
+        out.print(f"  {violation.where}  {violation.key}  [{violation.rule}]", markup=False, highlight=False)
+        out.print(f"    {violation.why} → {violation.hint}", markup=False, highlight=False)
 
 
 def _show_grade(grade: Grade) -> None:

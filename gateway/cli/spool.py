@@ -18,9 +18,10 @@ from gateway.cli.output import out, print_json, print_table, progress
 from gateway.cli.run import DEFAULT, JsonOption
 from gateway.config import read_config
 from gateway.core.errors import ConfigError
+from gateway.security.seal import Seal
 from gateway.spool.layout import RecordFlag, Stored
-from gateway.spool.look import SegmentLook, SpoolLook, look, side_lines, size_of
-from gateway.spool.rejected import FILE, REQUESTS, Rejected, Request, ask, latest, parse
+from gateway.spool.look import SegmentLook, SpoolLook, look, rejected_lines, size_of
+from gateway.spool.rejected import REQUESTS, Rejected, Request, ask, latest, parse
 from gateway.spool.times import iso
 
 app = typer.Typer(help="The spool: what waits, what is damaged, what was rejected.", no_args_is_help=True)
@@ -45,7 +46,7 @@ def _root(config: Path, directory: Path | None) -> tuple[Path, str]:
 def _look(config: Path, directory: Path | None, title: str) -> SpoolLook:
     root, gateway = _root(config, directory)
     with progress(title, size_of(root)) as told:
-        return look(root, told, gateway)
+        return look(root, told, gateway, Seal.read())
 
 
 @app.command()
@@ -246,9 +247,9 @@ def _line(stored: Stored) -> bytes:
 # ---- rejected
 
 
-def _lines(root: Path) -> Iterator[bytes]:
+def _lines(root: Path, gateway: str) -> Iterator[bytes]:
     """Yield the lines of the rejected messages, oldest first."""
-    return side_lines(root / "rejected" / FILE)
+    return rejected_lines(root, gateway, Seal.read())
 
 
 @rejected_app.command("list")
@@ -259,9 +260,9 @@ def list_command(config: ConfigFile = DEFAULT, directory: Directory = None, json
     mdi spool rejected list
     mdi spool rejected list --json | jq -r '.[].control_id'
     """
-    root, _ = _root(config, directory)
-    told = latest(_lines(root))
-    entries = {e.control_id: e for e in parse(_lines(root)) if isinstance(e, Rejected)}
+    root, gateway = _root(config, directory)
+    told = latest(_lines(root, gateway))
+    entries = {e.control_id: e for e in parse(_lines(root, gateway)) if isinstance(e, Rejected)}
     rows = [
         {
             "control_id": control_id,
@@ -294,8 +295,8 @@ def show(
     \b
     mdi spool rejected show gw-1-1800000000-17
     """
-    root, _ = _root(config, directory)
-    found = [e for e in parse(_lines(root)) if isinstance(e, Rejected) and e.control_id == control_id]
+    root, gateway = _root(config, directory)
+    found = [e for e in parse(_lines(root, gateway)) if isinstance(e, Rejected) and e.control_id == control_id]
     if not found:
         raise ConfigError(f"no rejected message has the control id {control_id}", str(root), "mdi spool rejected list")
     if json:
@@ -322,8 +323,8 @@ def resend(
     mdi spool rejected resend gw-1-1800000000-17
     mdi spool rejected resend --all
     """
-    root, _ = _root(config, directory)
-    known = latest(_lines(root))
+    root, gateway = _root(config, directory)
+    known = latest(_lines(root, gateway))
     unknown = [control_id for control_id in ids or [] if control_id not in known]
     if unknown:
         what = f"no rejected message has the control id {unknown[0]}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gateway.core.errors import LinkError
+from gateway.core.way import Way
 
 S = TypeVar("S")
 Clock = Callable[[], int]  # UTC ns
@@ -43,6 +44,7 @@ class LinkKind(Generic[S]):
 
     describe: settings -> one short line for a person
     resource: settings -> the physical thing it occupies, so that two ports on one are refused; "" = none
+    ways: settings -> where it leads, each of which a conduit must allow; () = nowhere outside of this process
     """
 
     name: str
@@ -50,3 +52,4 @@ class LinkKind(Generic[S]):
     create: Callable[[S, Clock], Link]
     describe: Callable[[S], str]
     resource: Callable[[S], str]
+    ways: Callable[[S], tuple[Way, ...]] = lambda _: ()

@@ -19,6 +19,7 @@ import can
 from gateway.can_log import message_ns, message_record
 from gateway.core.errors import LinkError
 from gateway.core.settings import Settings, setting
+from gateway.core.way import Way
 from gateway.links.base import Clock, Link, LinkKind
 from gateway.links.bus_time import BusTime
 from gateway.links.descriptor import CLOSED, DescriptorLink
@@ -127,10 +128,18 @@ def _resource(settings: CanSettings) -> str:
     return daemon + settings.channel
 
 
+def _ways(settings: CanSettings) -> tuple[Way, ...]:
+    bus = Way("can", "channel", device=settings.channel)
+    if settings.interface != "socketcand":
+        return (bus,)
+    return bus, Way("tcp", "host", host=settings.host, port=settings.port)
+
+
 LINK = LinkKind(
     name="can",
     settings=CanSettings,
     create=_create,
     describe=lambda settings: f"{_resource(settings)} ({settings.interface}, listen only)",
     resource=_resource,
+    ways=_ways,
 )

@@ -19,6 +19,7 @@ import can
 from gateway.core.can_frame import RECORD
 from gateway.core.errors import LinkError
 from gateway.core.settings import Settings, setting
+from gateway.core.way import Way
 from gateway.links.base import Clock, Link, LinkKind
 from gateway.links.can import CanLink, CanSettings
 
@@ -71,4 +72,5 @@ LINK = LinkKind(
     create=_create,
     describe=lambda settings: f"{settings.channel} ({settings.interface}, asks by SDO upload)",
     resource=lambda settings: settings.channel,
+    ways=lambda settings: (Way("can", "channel", device=settings.channel),),
 )

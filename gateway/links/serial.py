@@ -24,6 +24,7 @@ import serial
 
 from gateway.core.errors import LinkError
 from gateway.core.settings import Settings, setting
+from gateway.core.way import Way
 from gateway.links.base import Clock, LinkKind
 from gateway.links.descriptor import DescriptorLink
 
@@ -125,4 +126,5 @@ LINK = LinkKind(
     create=SerialLink,
     describe=_describe,
     resource=lambda settings: os.path.realpath(settings.device),
+    ways=lambda settings: (Way("serial", "device", device=settings.device),),
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.errors import LinkError
 from gateway.core.settings import Settings, setting
+from gateway.core.way import Way
 from gateway.links.base import Clock, LinkKind
 from gateway.links.descriptor import DescriptorLink
 
@@ -84,4 +85,5 @@ LINK = LinkKind(
     create=lambda settings, clock: TcpLink(settings.host, settings.port, clock),
     describe=_address,
     resource=_address,
+    ways=lambda settings: (Way("tcp", "host", host=settings.host, port=settings.port),),
 )

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.errors import ConfigError, LinkError
 from gateway.core.settings import Settings, setting
+from gateway.core.way import Way
 from gateway.links.base import Clock, LinkKind
 from gateway.links.descriptor import CLOSED, READ_MAX, DescriptorLink
 
@@ -192,10 +193,18 @@ def _describe(settings: UdpSettings) -> str:
     return f"udp, device that announces itself on {settings.beacon_port}"
 
 
+def _ways(settings: UdpSettings) -> tuple[Way, ...]:
+    line = Way("udp", "host", host=settings.host, port=settings.port)
+    if not settings.beacon_port:
+        return (line,)
+    return line, Way("udp", "beacon_port", host=settings.host, port=settings.beacon_port, inbound=True)
+
+
 LINK = LinkKind(
     name="udp",
     settings=UdpSettings,
     create=UdpLink,
     describe=_describe,
     resource=_describe,
+    ways=_ways,
 )

@@ -1,5 +1,4 @@
 """What the registry knows of a kind of sink. The contract itself is `gateway.core.message.Sink`.
-
 Kinds register in entry-point group `mdi.sinks` as a SinkKind. Settings are a `gateway.core.settings.Settings`.
 """
 
@@ -11,6 +10,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from gateway.core.message import Sink
+from gateway.core.way import Way
 from gateway.security.certs.tls import TlsRules
 
 S = TypeVar("S")
@@ -26,10 +26,10 @@ class ReleasedBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SinkKind(Generic[S]):
-    """create: settings, base topic of this gateway (`mdi/v1/{site}/{unit}/{gateway}`), rules for TLS -> a sink, not yet
-    started.
+    """create: settings, base topic (`mdi/v1/{site}/{unit}/{gateway}`), rules for TLS -> a sink, not yet started.
 
-    released_by: settings -> whose word releases; each kind must say it.
+    released_by: settings -> whose word releases; each kind must say it
+    ways: settings -> where it leads, each of which a conduit must allow
     Raises of create: ConfigError when the base topic or the settings do not fit.
     """
 
@@ -37,3 +37,4 @@ class SinkKind(Generic[S]):
     settings: type[S]
     create: Callable[[S, str, TlsRules], Sink]
     released_by: Callable[[S], ReleasedBy]
+    ways: Callable[[S], tuple[Way, ...]] = lambda _: ()

@@ -16,6 +16,7 @@ from pathlib import Path
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message, Outcome, Verdict
 from gateway.core.settings import Settings, setting
+from gateway.core.way import Way
 from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import ReleasedBy, SinkKind
 
@@ -123,4 +124,10 @@ def _released_by(_settings: FileSettings) -> ReleasedBy:
     return ReleasedBy.NOBODY
 
 
-SINK = SinkKind(name="file", settings=FileSettings, create=_create, released_by=_released_by)
+SINK = SinkKind(
+    name="file",
+    settings=FileSettings,
+    create=_create,
+    released_by=_released_by,
+    ways=lambda settings: (Way("file", "directory", device=settings.directory),),
+)

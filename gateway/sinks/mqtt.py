@@ -42,6 +42,7 @@ from paho.mqtt.properties import Properties
 from gateway.core.ack import AckError, parse_ack
 from gateway.core.errors import ConfigError
 from gateway.core.message import Message, Outcome, Verdict
+from gateway.core.way import Way
 from gateway.security.certs.tls import TlsRules
 from gateway.sinks.base import ReleasedBy, SinkKind
 from gateway.sinks.mqtt_connection import Closed, Connection, Event, Incoming, Puback, Ready, properties
@@ -384,4 +385,10 @@ def _create(settings: MqttSettings, base: str, rules: TlsRules = NO_RULES) -> Mq
     return MqttSink(settings, topics, Connection(settings, topics, tls))
 
 
-SINK = SinkKind(name="mqtt", settings=MqttSettings, create=_create, released_by=released_by)
+SINK = SinkKind(
+    name="mqtt",
+    settings=MqttSettings,
+    create=_create,
+    released_by=released_by,
+    ways=lambda settings: (Way("mqtt", "host", host=settings.host, port=settings.port),),
+)

@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+from gateway.spool.cover import Covers
 from gateway.spool.errors import SpoolFull
 from gateway.spool.files import Disk
 from gateway.spool.layout import BLOCK, Identity, Stored, encode_header
@@ -52,13 +53,15 @@ class Spare:
 class Chain:
     """The segments; the newest of them is `active`, unless the disk had no space for it."""
 
-    def __init__(self, disk: Disk, root: Path, gateway: str, segments: list[Segment], size: int) -> None:
+    def __init__(self, disk: Disk, root: Path, covers: Covers, segments: list[Segment], size: int) -> None:
         self.segments = segments
+        self._covers = covers
+        self._coming: Identity | None = None
         self.active: ActiveSegment | None = None
         self.spare = Spare(disk, root, size)
         self._disk = disk
         self._root = root
-        self._gateway = gateway
+        self._gateway = covers.gateway
         self._size = size
         self._number = segments[-1].identity.number if segments else 0
         self._reading: list[Segment] = []
@@ -110,9 +113,12 @@ class Chain:
 
     def grow(self, epoch: int, next_seq: int) -> ActiveSegment:
         """Start a new active segment; the old one, synced before, is closed. Refused: all is as before."""
-        identity = Identity(self._number + 1, epoch, next_seq)
+        identity = self._identity(epoch, next_seq)
         fd, size = self._make(identity)
-        old, self.active = self.active, ActiveSegment(self._disk, self._root, self._gateway, identity, fd, size)
+        self._coming = None
+        cover = self._covers.begin(identity)
+        new = ActiveSegment(self._disk, self._root, self._gateway, identity, cover, fd, size)
+        old, self.active = self.active, new
         self._number += 1
         self.segments.append(self.active)
         if old is not None:
@@ -121,6 +127,14 @@ class Chain:
             finally:
                 old.close()
         return self.active
+
+    def _identity(self, epoch: int, next_seq: int) -> Identity:
+        """Return the identity of the next segment; the same until it is made, because a file of that name may be left.
+        Nothing is sealed before it is made, so no mark serves two segments."""
+        numbers = self._number + 1, epoch, next_seq
+        if self._coming is None or self._coming[:3] != numbers:
+            self._coming = self._covers.new(*numbers)
+        return self._coming
 
     def _make(self, identity: Identity) -> tuple[int, int]:
         """Return descriptor and size of a new segment's file: the spare, or a whole one, or as long as there is

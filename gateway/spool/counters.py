@@ -12,7 +12,8 @@ class Counters:
     At every moment recovered + appended = acked + rejected + lost + waiting, as in `Samples`.
 
     recovered: not done when opened; durable: appended and synced; duplicates: answers for what was done already,
-    ignored; foreign: answers for what is not in here, ignored; damaged: found unreadable while running;
+    ignored; foreign: answers for what is not in here, ignored; damaged: found unreadable while running; tampered: of
+    these, where somebody has changed something;
     rejected: without those that wait again; resent: rejected ones that wait again; bytes: of records appended;
     declared: losses declared, also of samples that never became a message; dropped: segments given up for want of
     space; carried: messages moved out of these, because they are not periodic; refused: housekeeping the disk did not
@@ -36,6 +37,7 @@ class Counters:
     dropped: int = 0
     carried: int = 0
     refused: int = 0
+    tampered: int = 0
 
 
 @dataclass(slots=True)

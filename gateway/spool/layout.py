@@ -5,6 +5,7 @@ A segment is preallocated (zeros), written front to back once, never again, and 
     0        header block, 4 KiB of its own, so that no append ever rewrites the block it stands in
              magic 8s | version u16 | gateway length u16 | epoch u32 | number u64 | first seq u64 | salt u32
              | gateway 64s | crc u32 | zeros                                            (little-endian throughout)
+             of a sealed segment, before the zeros: key id 8s | salt 32s | crc u32 of all before it
     4096     records, one behind the other
              len u32 | crc u32 | type u8 | flags u8 | clock quality u8 | mark u8 | epoch u32 | seq u64
              | t_mono_ns i64 | t_utc_ns i64 | payload
@@ -26,11 +27,12 @@ Invariants
 - A MESSAGE has the epoch of its segment, and its seq is the segment's first or one that follows. A CARRIED message
   was moved from a segment that was given up: type apart it is the same record, with the epoch and seq of its own, both
   before those of the segment. seq of a LOSS is its number within the epoch.
-- The file's name repeats number, epoch and first seq, and the salt follows from them and the gateway id, so a damaged
-  header costs no record.
+- The file's name repeats number, epoch and first seq, of a sealed one also key id and salt (its mark), and the salt of
+  the checksums follows from them and the gateway id, so a damaged header costs no record.
 - Magic, version and CRC of the header keep their places in every later version, so an older program can refuse.
 
-Format 1 had neither the length in the checksum nor flags; it is refused as any other unknown one is.
+Format 2 is plain. Format 3 is format 2 with its records sealed (cover.py); a spool may hold both. Format 1 had neither
+the length in the checksum nor flags; it is refused as any other unknown one is.
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ from gateway.spool.compression import compress, decompress
 from gateway.spool.routed import ROUTED_BYTES, Routed
 
 FORMAT = 2
+SEALED_FORMAT = 3
+FORMATS = (FORMAT, SEALED_FORMAT)
 BLOCK = 4096  # the unit in which disks are written and damaged (page, ext4 block, Advanced Format sector)
 HEADER_BYTES = BLOCK
 RECORD_BYTES = 40
@@ -70,7 +74,8 @@ _MESSAGE = struct.Struct("<QQIqqHH")
 MESSAGE_BYTES = _MESSAGE.size + ROUTED_BYTES  # the least that the payload of a message has
 _MARK = 0xA5
 _RESYNC = re.compile(rb"[\x01-\x04][\x00-\x07][\x00-\xff]\xa5", re.DOTALL)  # type, flags, clock quality, mark
-_NAME = re.compile(r"segment-(\d{8,})-(\d{10})-(\d{20})")
+_NAME = re.compile(r"segment-(\d{8,})-(\d{10})-(\d{20})(?:-([0-9a-f]{80}))?")
+_MARK_BYTES = 40  # key id and salt of a sealed segment
 AT_TYPE = 8  # offset of the type byte in a record
 
 assert _LEAD.size + _CHECKED.size == RECORD_BYTES
@@ -117,7 +122,7 @@ class Loss:
     """A declared loss: the payload of a loss record, and one line of losses.jsonl.
 
     epoch, number: its identity within the spool
-    reason: "full", "damaged", or the word of whoever declared it
+    reason: "full", "damaged", "tampered", "expired", or the word of whoever declared it
     declared: UTC, ISO 8601
     messages: how many of this spool's messages; 0 for samples that never became one
     first_message, last_message: their seq, inclusive; 0 when there are none
@@ -155,20 +160,22 @@ class Loss:
 
 
 class Identity(NamedTuple):
-    """What tells one segment from every other of this gateway: its name and its header say it."""
+    """What tells one segment from every other of this gateway: its name and its header say it. mark: key id and salt
+    of a sealed one in hexadecimal digits, "" of a plain one."""
 
     number: int
     epoch: int
     first_seq: int
+    mark: str = ""
 
     @property
     def name(self) -> str:
         """The file name; names sort in the order of writing."""
-        return f"segment-{self.number:08d}-{self.epoch:010d}-{self.first_seq:020d}"
+        return f"segment-{self.number:08d}-{self.epoch:010d}-{self.first_seq:020d}" + (self.mark and f"-{self.mark}")
 
     def salt(self, gateway: str) -> int:
-        """Return what every record's checksum starts from: CRC-32C of gateway id, epoch and number."""
-        return int(crc32c(f"{gateway}/{self.epoch}/{self.number}".encode()))
+        """Return what every record's checksum starts from: CRC-32C of gateway id, epoch, number and mark."""
+        return int(crc32c(f"{gateway}/{self.epoch}/{self.number}{self.mark and '/'}{self.mark}".encode()))
 
 
 class Header(NamedTuple):
@@ -182,16 +189,20 @@ class Header(NamedTuple):
 def parse_name(name: str) -> Identity | None:
     """Return the identity in a segment's file name, or None for any other file."""
     match = _NAME.fullmatch(name)
-    return Identity(int(match[1]), int(match[2]), int(match[3])) if match else None
+    return Identity(int(match[1]), int(match[2]), int(match[3]), match[4] or "") if match else None
 
 
 def encode_header(identity: Identity, gateway: str) -> bytes:
     """Return the header block, HEADER_BYTES long."""
     text = gateway.encode()
-    fixed = _HEADER.pack(
-        _MAGIC, FORMAT, len(text), identity.epoch, identity.number, identity.first_seq, identity.salt(gateway), text
-    )
-    return (fixed + _CRC.pack(crc32c(fixed))).ljust(HEADER_BYTES, b"\0")
+    version = SEALED_FORMAT if identity.mark else FORMAT
+    numbers = identity.epoch, identity.number, identity.first_seq, identity.salt(gateway)
+    fixed = _HEADER.pack(_MAGIC, version, len(text), *numbers, text)
+    head = fixed + _CRC.pack(crc32c(fixed))
+    if identity.mark:
+        head += bytes.fromhex(identity.mark)
+        head += _CRC.pack(crc32c(head))
+    return head.ljust(HEADER_BYTES, b"\0")
 
 
 def decode_header(data: bytes) -> Header | None:
@@ -202,7 +213,13 @@ def decode_header(data: bytes) -> Header | None:
     if _CRC.unpack_from(data, _HEADER.size)[0] != crc32c(fixed):
         return None
     _, version, length, epoch, number, first_seq, _, text = _HEADER.unpack(fixed)
-    return Header(version, text[:length].decode(errors="replace"), Identity(number, epoch, first_seq))
+    mark = ""
+    if version == SEALED_FORMAT:
+        end = _HEADER.size + _CRC.size + _MARK_BYTES
+        if data[end : end + _CRC.size] != _CRC.pack(crc32c(data[:end])):
+            return None
+        mark = data[end - _MARK_BYTES : end].hex()
+    return Header(version, text[:length].decode(errors="replace"), Identity(number, epoch, first_seq, mark))
 
 
 def encode_record(

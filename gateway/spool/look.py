@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.core.errors import ConfigError
+from gateway.security.seal import Seal
+from gateway.spool.cover import PLAIN, Cover, Covers
 from gateway.spool.cursor import SLOT_BYTES, Cursor, SeqSet, decode_slot
 from gateway.spool.layout import (
-    FORMAT,
+    FORMATS,
     HEADER_BYTES,
     Identity,
     Loss,
@@ -25,6 +27,7 @@ from gateway.spool.layout import (
     parse_name,
 )
 from gateway.spool.recovery import done_before
+from gateway.spool.rejected import FILE, read_opened
 from gateway.spool.scan import Scan, scan
 
 _LOOKS = 5  # a directory that changes at each of so many looks is shown as it is
@@ -35,7 +38,7 @@ Told = Callable[[float], object]
 
 @dataclass(slots=True)
 class SegmentLook:
-    """What a segment file holds. header: whether its header block is undamaged; tail: bytes of a torn append."""
+    """What a segment file holds. header: whether its header block is undamaged; cover: opens its records."""
 
     identity: Identity
     path: Path
@@ -44,6 +47,7 @@ class SegmentLook:
     found: Scan
     newest: bool = False
     carried: frozenset[int] = frozenset()
+    cover: Cover = PLAIN
 
     @property
     def last_seq(self) -> int:
@@ -89,8 +93,9 @@ class SpoolLook:
         later = {seq for s in self.segments for seq in s.carried if s.identity.number > segment.identity.number}
         for seq, at in sorted(places.items()):
             size = int.from_bytes(data[at : at + 4], "little")
-            if seq not in later:
-                yield decode_message(data[at : at + size], self.gateway), seq not in self.done
+            record = segment.cover.off(data[at : at + size], at) if seq not in later else None
+            if record:
+                yield decode_message(record, self.gateway), seq not in self.done
 
     def waiting(self) -> tuple[Counter[str], Counter[str]]:
         """Return what waits, counted from the records: messages and samples of each device."""
@@ -108,21 +113,32 @@ def size_of(root: Path) -> int:
     return sum((root / name).stat().st_size for name in _names(root) if (root / name).exists())
 
 
-def look(root: Path, told: Told = lambda _: None, gateway: str = "") -> SpoolLook:
-    """Read the spool in a directory. gateway: whose it is, for when no header says so.
+def look(root: Path, told: Told = lambda _: None, gateway: str = "", seal: Seal | None = None) -> SpoolLook:
+    """Read the spool in a directory. gateway: whose it is, for when no header says so; seal: opens what is sealed.
 
-    Raises ConfigError when there is none, or it cannot be read.
+    Raises ConfigError when there is none, or it cannot be read, or its key is not here.
     """
     try:
         for _ in range(_LOOKS):
             before = _names(root)
-            found = _look(root, before, told, gateway)
+            found = _look(root, before, told, Covers(_gateway(root, before) or gateway, seal))
             if _names(root) == before:
                 break
     except PermissionError as fault:
         hint = "ask as the user that the sender runs as"
         raise ConfigError("the spool cannot be read: permission denied", str(root), hint) from fault
     return found
+
+
+def gateway_of(root: Path) -> str:
+    """Return whose spool it is, as a header says; "" when none can be read. Raises ConfigError: there is no spool."""
+    return _gateway(root, _names(root))
+
+
+def rejected_lines(root: Path, gateway: str, seal: Seal | None) -> Iterator[bytes]:
+    """Yield the lines of the rejected messages in clear, oldest first. Raises: ConfigError, also without the key."""
+    path = root / "rejected" / FILE
+    return read_opened(side_lines(path), seal, gateway or gateway_of(root), str(path))
 
 
 def _names(root: Path) -> list[str]:
@@ -132,8 +148,8 @@ def _names(root: Path) -> list[str]:
         raise ConfigError("there is no spool here", str(root), "name state_dir/spool of the gateway") from fault
 
 
-def _look(root: Path, names: list[str], told: Told, gateway: str) -> SpoolLook:
-    gateway = _gateway(root, names) or gateway
+def _look(root: Path, names: list[str], told: Told, covers: Covers) -> SpoolLook:
+    gateway = covers.gateway
     durable, _, _ = _cursor(root)
     segments: list[SegmentLook] = []
     read = 0
@@ -145,10 +161,12 @@ def _look(root: Path, names: list[str], told: Told, gateway: str) -> SpoolLook:
             continue
         if identity is None:
             continue
-        found = scan(data, identity, identity.salt(gateway))
-        header = decode_header(data) is not None or not any(data[:HEADER_BYTES])
+        cover = covers.of(identity, str(root / name))
+        found = scan(data, identity, identity.salt(gateway), cover=cover)
+        header = decode_header(data)
+        sound = header.identity == identity if header else not any(data[:HEADER_BYTES])
         carried = frozenset(found.carried)
-        segments.append(SegmentLook(identity, root / name, len(data), header, found, carried=carried))
+        segments.append(SegmentLook(identity, root / name, len(data), sound, found, carried=carried, cover=cover))
         read += len(data)
         told(read)
     if segments:
@@ -188,8 +206,8 @@ def _gateway(root: Path, names: list[str]) -> str:
                 header = decode_header(file.read(HEADER_BYTES))
         except FileNotFoundError:
             continue
-        if header and header.version != FORMAT:
-            what = f"the spool has format {header.version}, this program knows {FORMAT}"
+        if header and header.version not in FORMATS:
+            what = f"the spool has format {header.version}, this program knows {' and '.join(map(str, FORMATS))}"
             raise ConfigError(what, str(root / name), "use the version of mdi that wrote it")
         if header:
             return header.gateway

@@ -7,6 +7,7 @@ segment with losses recorded in it stays until they are in the ledger too.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
 
 MOST_RANGES = 64  # in one loss record; more are told in further records, so that each fits the reserve of a segment
 
+DAMAGED, TAMPERED = "damaged", "tampered"
+
 Range = tuple[int, int]
 
 
 @dataclass(slots=True)
 class Missing:
-    """Messages that cannot be read and are not declared yet. samples: in them, of each device, as far as known."""
+    """Messages that cannot be read and are not declared yet. samples: in them, of each device, as far as known;
+    reason: why, as it will be declared."""
 
     ranges: list[Range]
     samples: Counter[str] = field(default_factory=Counter)
+    reason: str = DAMAGED
 
     def holds(self, seq: int) -> bool:
         """Return whether `seq` is one of them."""
@@ -41,8 +46,8 @@ class Missing:
 class Losses:
     """See the module text. missing: oldest first; declared: samples of each device that never became a message."""
 
-    def __init__(self, store: Store, missing: list[Range]) -> None:
-        self.missing = [Missing([pair]) for pair in missing]
+    def __init__(self, store: Store, missing: list[Range], tampered: Callable[[Range], bool]) -> None:
+        self.missing = [Missing([pair], reason=TAMPERED if tampered(pair) else DAMAGED) for pair in missing]
         self.declared: Counter[str] = Counter()
         self._store = store
         self._number = 0
@@ -126,8 +131,9 @@ class Losses:
         segment.samples, segment.periodic = found.samples, found.periodic
         others = [seq for seq in gone if seq != acked]
         if others:
-            self.missing.append(Missing(runs(others), unknown))
+            self.missing.append(Missing(runs(others), unknown, TAMPERED if found.changed else DAMAGED))
             store.counters.damaged += len(others)
+            store.counters.tampered += len(others) if found.changed else 0
         else:
             for device, count in unknown.items():
                 store.tally(device).acked += count
@@ -153,7 +159,7 @@ class Losses:
             for at in range(0, len(ranges), MOST_RANGES):
                 part = ranges[at : at + MOST_RANGES]
                 messages = sum(last - first + 1 for first, last in part)
-                self.record("damaged", messages, part, self._extents(part, missing.samples))
+                self.record(missing.reason, messages, part, self._extents(part, missing.samples))
                 for device, count in missing.samples.items():
                     self._store.tally(device).lost += count
                 missing.samples = Counter()

@@ -23,10 +23,11 @@ from pathlib import Path
 
 from gateway.core.errors import ConfigError
 from gateway.spool.compression import require_zstd
+from gateway.spool.cover import PLAIN, REFUSING, Covers
 from gateway.spool.cursor import CursorFile, SeqSet
 from gateway.spool.errors import SpoolRefused
 from gateway.spool.files import Disk
-from gateway.spool.layout import FORMAT, HEADER_BYTES, Loss, decode_header, number_of, parse_name
+from gateway.spool.layout import FORMATS, HEADER_BYTES, Identity, Loss, decode_header, number_of, parse_name
 from gateway.spool.ledger import Ledger
 from gateway.spool.routed import Routed
 from gateway.spool.scan import Scan
@@ -43,6 +44,8 @@ class RecoveryReport:
 
     segments: segment files there; waiting: messages to be sent; lost: messages declared lost now
     cut_bytes: of a torn append; damaged: byte ranges without a valid record; quarantined: new copies of them
+    changed: segments, by number, in which something is as only somebody can have made it: a right checksum over a
+    wrong seal, another segment's header, a plain segment behind sealed ones; plain: segments that are not sealed
     cursor_slots_bad: 2 means that everything still stored is sent once more
     routed: how far each device was cared for, so that samples still in the ring are not stored twice
     """
@@ -52,6 +55,8 @@ class RecoveryReport:
     lost: int = 0
     cut_bytes: int = 0
     damaged: int = 0
+    changed: list[int] = field(default_factory=list)
+    plain: int = 0
     quarantined: list[str] = field(default_factory=list)
     cursor_slots_bad: int = 0
     routed: dict[str, Routed] = field(default_factory=dict)
@@ -70,20 +75,31 @@ class Recovered:
     report: RecoveryReport
 
 
-def find_segments(disk: Disk, root: Path, gateway: str) -> list[Segment]:
-    """Return the segments of a spool, oldest first. Raises ConfigError for another gateway's or a newer format."""
-    identities = sorted(filter(None, map(parse_name, disk.names(root))))
-    for identity in identities:
-        _check_header(disk, root / identity.name, gateway)
-    return [Segment(disk, root, gateway, identity) for identity in identities]
+def find_segments(disk: Disk, root: Path, covers: Covers) -> list[Segment]:
+    """Return the segments of a spool, oldest first. Raises ConfigError for another gateway's or a newer format, and for
+    a sealed one whose key is not here.
+
+    Plain ones from before there was a key are read, and sent, as ever. Behind a sealed one, a plain one is none of
+    ours: with a key nothing plain is begun.
+    """
+    found: list[Segment] = []
+    sealed = False
+    for identity in sorted(filter(None, map(parse_name, disk.names(root)))):
+        path = root / identity.name
+        _check_header(disk, path, covers.gateway)
+        sealed |= bool(identity.mark)
+        foreign = sealed and not identity.mark and covers.seal is not None
+        cover = REFUSING if foreign else covers.of(identity, str(path))
+        found.append(Segment(disk, root, covers.gateway, identity, cover))
+    return found
 
 
 def _check_header(disk: Disk, path: Path, gateway: str) -> None:
     fd = disk.open(path)
     header = decode_header(disk.read(fd, HEADER_BYTES, 0))
     disk.close(fd)
-    if header and header.version != FORMAT:
-        what = f"the spool has format {header.version}, this program knows {FORMAT}"
+    if header and header.version not in FORMATS:
+        what = f"the spool has format {header.version}, this program knows {' and '.join(map(str, FORMATS))}"
         hint = "let the version of mdi that wrote it send what waits, then move the directory away and start again"
         raise ConfigError(what, str(path), hint)
     if header and header.gateway != gateway:
@@ -180,8 +196,12 @@ def _read(disk: Disk, segment: Segment, report: RecoveryReport, last: bool) -> S
     """Recover one segment, enter what was found in the report."""
     found, data = segment.recover()
     holes = found.damaged(growing=last)
-    if any(data[:HEADER_BYTES]) and decode_header(data) is None:
+    header = decode_header(data)
+    if any(data[:HEADER_BYTES]) and (header is None or header.identity != segment.identity):
         holes = [(0, HEADER_BYTES), *holes]
+    if changed(segment, found, header and header.identity):
+        report.changed.append(segment.identity.number)
+    report.plain += segment.cover is PLAIN
     if last:
         report.cut_bytes += found.tail
         segment.cut()
@@ -190,6 +210,12 @@ def _read(disk: Disk, segment: Segment, report: RecoveryReport, last: bool) -> S
     report.damaged += len(holes)
     report.quarantined += quarantine(disk, segment, holes, data)
     return found
+
+
+def changed(segment: Segment, found: Scan, header: Identity | None) -> bool:
+    """Return whether a segment is as no crash and no bad block can have left it. header: what its header says."""
+    foreign = segment.cover is REFUSING or (header is not None and header != segment.identity)
+    return bool(found.changed) or foreign
 
 
 def quarantine(disk: Disk, segment: Segment, holes: list[tuple[int, int]], data: bytes) -> list[str]:

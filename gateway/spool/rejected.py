@@ -7,11 +7,15 @@ Resending is asked for by a file in requests/, because the spool has one owner a
 there at its start, before anything is sent, and once a second. It appends the messages as RESENT, syncs, writes down
 that it did, and then removes the request. A crash in between repeats nothing: a message that waits already, or that was
 resent for this very request, is left out.
+
+With a key each line is sealed by itself, under a key of its own: {"sealed": mark, "box": base64}. So a line can be
+written at any time, by any life, and no nonce is ever used twice. `opened` gives the line that was sealed.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,12 +24,16 @@ from pathlib import Path
 import msgspec
 from fastcrc.crc32 import iscsi as crc32c
 
+from gateway.security.seal import Seal, parse_mark
+from gateway.security.seal.box import missing_key
 from gateway.spool.layout import Extent, RecordFlag, Stored
 
 REJECTED_BYTES = 64 << 20  # of each of two files
 FILE = "messages.jsonl"
 REQUESTS = "requests"
 _RESENT = b'{"resent":'
+_SEALED = b'{"sealed":'
+_PURPOSE = "rejected message"
 
 
 class Rejected(msgspec.Struct, kw_only=True):
@@ -68,6 +76,49 @@ class Request(msgspec.Struct):
 
     resend: list[str] = []
     every: bool = False
+
+
+class Sealed(msgspec.Struct):
+    """A line of the file that is sealed. sealed: its mark; box: what `Box.seal` gave, in base64."""
+
+    sealed: str
+    box: str
+
+
+def covered(line: bytes, seal: Seal | None, gateway: str) -> bytes:
+    """Return a line as it is to stand in the file: sealed, when there is a key."""
+    if seal is None:
+        return line
+    mark = seal.mark()
+    box = seal.begin(mark, _PURPOSE, gateway).seal(line, b"")
+    return msgspec.json.encode(Sealed(mark.text, base64.b64encode(box).decode()))
+
+
+def opened(lines: Iterable[bytes], seal: Seal | None, gateway: str) -> Iterator[bytes]:
+    """Yield the lines of the file, opened where they are sealed; one that cannot be, as it is: it says nothing."""
+    for line in lines:
+        yield _opened(line, seal, gateway)
+
+
+def read_opened(lines: Iterable[bytes], seal: Seal | None, gateway: str, where: str) -> Iterator[bytes]:
+    """As `opened`, for a person. Raises: ConfigError when a line is sealed with a key that is not here."""
+    for line in lines:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            mark = parse_mark(msgspec.json.decode(line, type=Sealed).sealed) if line.startswith(_SEALED) else None
+            if mark is not None and (seal is None or not seal.knows(mark)):
+                raise missing_key(mark, where)
+        yield _opened(line, seal, gateway)
+
+
+def _opened(line: bytes, seal: Seal | None, gateway: str) -> bytes:
+    if not line.startswith(_SEALED):
+        return line
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, binascii.Error):
+        told = msgspec.json.decode(line, type=Sealed)
+        mark = parse_mark(told.sealed)
+        if seal is not None and mark is not None and seal.knows(mark):
+            return seal.box(mark, _PURPOSE, gateway).open(base64.b64decode(told.box), b"") or line
+    return line
 
 
 def rejected_line(stored: Stored, reason: str, rejected: str) -> bytes:

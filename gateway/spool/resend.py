@@ -7,8 +7,8 @@ import msgspec
 from gateway.core.message import Message
 from gateway.spool.files import Disk
 from gateway.spool.layout import RecordFlag, message_payload, number_of
-from gateway.spool.ledger import Journal
 from gateway.spool.rejected import REQUESTS, Rejected, Request, Resent, latest, parse
+from gateway.spool.sidefile import RejectedFile
 from gateway.spool.store import Store
 from gateway.spool.times import iso
 
@@ -19,7 +19,7 @@ _MOST_REQUEST_BYTES = 1 << 20
 class Resender:
     """Looks for requests and does them, a part at a time. compressed: whether what is appended is compressed."""
 
-    def __init__(self, disk: Disk, store: Store, rejected: Journal, compressed: bool) -> None:
+    def __init__(self, disk: Disk, store: Store, rejected: RejectedFile, compressed: bool) -> None:
         self._disk = disk
         self._folder = store.path / REQUESTS
         self._store = store

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.spool.cover import PLAIN, Cover
 from gateway.spool.layout import (
     CARRIED,
     HEADER_BYTES,
@@ -40,6 +41,7 @@ class Scan:
     carried: file offset by seq of the messages of segments that were given up
     losses: the loss records
     holes: byte ranges (begin, end) without a valid record, with valid ones behind them
+    changed: byte ranges whose checksum is right and whose seal is not: somebody has changed them
     end: just behind the last valid record
     tail: how many bytes behind `end` are not zero padding: a torn append, or damage
     routed: how far each device was cared for at the end of the segment
@@ -52,6 +54,7 @@ class Scan:
     carried: dict[int, int] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
     holes: list[tuple[int, int]] = field(default_factory=list)
+    changed: list[tuple[int, int]] = field(default_factory=list)
     end: int = HEADER_BYTES
     tail: int = 0
     routed: dict[str, Routed] = field(default_factory=dict)
@@ -65,19 +68,26 @@ class Scan:
         return self.offsets[index] if 0 <= index < len(self.offsets) else 0
 
     def damaged(self, growing: bool) -> list[tuple[int, int]]:
-        """Return the byte ranges that are damaged. growing: appends ended here, so its tail is torn, no damage."""
-        return self.holes if growing or not self.tail else [*self.holes, (self.end, self.end + self.tail)]
+        """Return the byte ranges that are damaged. growing: appends ended here, so its tail is torn, no damage; but
+        what has been changed is none that an append could leave."""
+        torn = growing and not (self.changed and self.changed[-1][1] > self.end)
+        return self.holes if torn or not self.tail else [*self.holes, (self.end, self.end + self.tail)]
 
 
-def scan(data: bytes, identity: Identity, salt: int, counts: Callable[[int], bool] = _always) -> Scan:
+def scan(
+    data: bytes, identity: Identity, salt: int, counts: Callable[[int], bool] = _always, cover: Cover = PLAIN
+) -> Scan:
     """Read all records of a segment, the whole file in `data`. counts: whether the message with this seq is counted in
-    `samples`, `periodic` and `resent`."""
+    `samples`, `periodic` and `resent`; cover: opens its records."""
     found = Scan()
     used = max(HEADER_BYTES, len(data.rstrip(b"\0")))
     pos = HEADER_BYTES
     while pos < used:
         size = record_size(data, pos, salt)
-        if size and _take(found, data, pos, identity, counts):
+        record = cover.off(data[pos : pos + size], pos) if size else None
+        if size and record is None:
+            found.changed.append((pos, pos + size))
+        if record and _take(found, record, pos, len(data), identity, counts):
             pos += size
             found.end = pos
             continue
@@ -90,19 +100,21 @@ def scan(data: bytes, identity: Identity, salt: int, counts: Callable[[int], boo
     return found
 
 
-def _take(found: Scan, data: bytes, pos: int, identity: Identity, counts: Callable[[int], bool]) -> bool:
+def _take(
+    found: Scan, record: bytes, pos: int, file_bytes: int, identity: Identity, counts: Callable[[int], bool]
+) -> bool:
     """Enter the valid record at `pos`; False for one that cannot be of this segment."""
-    kind, flags, epoch, seq = record_head(data, pos)
-    size = int.from_bytes(data[pos : pos + 4], "little")
+    kind, flags, epoch, seq = record_head(record, 0)
+    size = len(record)
     if kind in (LOSS, ROUTED):
-        return _take_note(found, kind, data[pos + RECORD_BYTES : pos + size])
+        return _take_note(found, kind, record[RECORD_BYTES:])
     least = RECORD_BYTES + MESSAGE_BYTES
     if flags & RecordFlag.RESENT and size > RECORD_BYTES:
-        least += 1 + data[pos + RECORD_BYTES]
+        least += 1 + record[RECORD_BYTES]
     if kind not in (MESSAGE, CARRIED) or size < least:
         return False
     try:
-        told, extent, routed, _, _ = message_parts(data[pos : pos + size], 0, flags)
+        told, extent, routed, _, _ = message_parts(record, 0, flags)
     except struct.error:
         return False
     if kind == CARRIED:
@@ -112,7 +124,7 @@ def _take(found: Scan, data: bytes, pos: int, identity: Identity, counts: Callab
             return True
     else:
         index = seq - identity.first_seq
-        if epoch != identity.epoch or not 0 <= index <= len(found.offsets) + len(data) // RECORD_BYTES:
+        if epoch != identity.epoch or not 0 <= index <= len(found.offsets) + file_bytes // RECORD_BYTES:
             return False
         found.offsets.extend([0] * (index + 1 - len(found.offsets)))
         if found.offsets[index]:  # only where bytes of a file have changed places

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.spool.cover import PLAIN, Cover
 from gateway.spool.files import Disk
 from gateway.spool.layout import (
     HEADER_BYTES,
@@ -46,7 +47,8 @@ class Segment:
     given_up: whatever waited in it is elsewhere or declared lost, and both slots of the cursor say so
     """
 
-    def __init__(self, disk: Disk, root: Path, gateway: str, identity: Identity) -> None:
+    def __init__(self, disk: Disk, root: Path, gateway: str, identity: Identity, cover: Cover = PLAIN) -> None:
+        self.cover = cover
         self.identity = identity
         self.path = root / identity.name
         self.end = HEADER_BYTES
@@ -89,7 +91,7 @@ class Segment:
             self._fd = self._disk.open(self.path)
         with self._disk.typed(f"read {self.path.name}"):
             data = self._disk.read(self._fd, self._disk.files.size(self._fd), 0)
-        return scan(data, self.identity, self._salt, counts), data
+        return scan(data, self.identity, self._salt, counts, self.cover), data
 
     def recover(self) -> tuple[Scan, bytes]:
         """Make durable what is there, then read it; the segment now knows its end and its messages."""
@@ -119,7 +121,7 @@ class Segment:
         return ranges + [(self.first_seq + i, self.first_seq + i) for i, at in enumerate(self._offsets) if at]
 
     def record(self, seq: int) -> bytes | None:
-        """Return the record of a message, or None when it is not there undamaged. It must be loaded."""
+        """Return the record of a message, opened, or None when it is not there undamaged. It must be loaded."""
         at = seq - self.first_seq
         offset = self._offsets[at] if 0 <= at < len(self._offsets) else self._carried_at.get(seq, 0)
         if not offset:
@@ -128,9 +130,10 @@ class Segment:
         size = int.from_bytes(data[:4], "little")
         if len(data) < size <= self.end - offset:
             data = self._disk.read(self._fd, size, offset)
-        if not record_size(data, 0, self._salt) or record_extent(data).seq != seq:
+        if not record_size(data, 0, self._salt):
             return None
-        return data[:size]
+        record = self.cover.off(data[:size], offset)
+        return record if record and record_extent(record).seq == seq else None
 
     def read(self, seq: int) -> Stored | None:
         """Return a message, or None when it is not there undamaged. It must be loaded."""
@@ -164,8 +167,10 @@ class Segment:
 class ActiveSegment(Segment):
     """The segment that takes appends. fd: its file, `size` bytes reserved on disk, the header written."""
 
-    def __init__(self, disk: Disk, root: Path, gateway: str, identity: Identity, fd: int, size: int) -> None:
-        super().__init__(disk, root, gateway, identity)
+    def __init__(
+        self, disk: Disk, root: Path, gateway: str, identity: Identity, cover: Cover, fd: int, size: int
+    ) -> None:
+        super().__init__(disk, root, gateway, identity, cover)
         self.size = size
         self._pending: list[bytes] = []  # records not yet written
         self._pending_bytes = 0
@@ -173,14 +178,15 @@ class ActiveSegment(Segment):
         self._fd = fd
 
     def fits(self, size: int, reserve: int) -> bool:
-        """Return whether `size` bytes more leave `reserve` bytes free."""
-        return self.end + size + reserve <= self.size
+        """Return whether a record of `size` bytes more leaves `reserve` bytes free."""
+        return self.end + size + self.cover.more + reserve <= self.size
 
     def add(self, record: bytes) -> None:
         """Take a record that fits."""
-        self._pending.append(record)
-        self._pending_bytes += len(record)
-        self.end += len(record)
+        stored = self.cover.on(record, self.end)
+        self._pending.append(stored)
+        self._pending_bytes += len(stored)
+        self.end += len(stored)
 
     def add_message(self, record: bytes, extent: Extent, flags: int) -> None:
         """Take the record of the next message."""
@@ -209,7 +215,8 @@ class ActiveSegment(Segment):
         self._pending_bytes = 0
 
     def undo(self) -> None:
-        """Take back the last record, which a flush has refused. The next one is written over what stands there."""
+        """Take back the last record, which a flush has refused. The next one is written over what stands there, sealed
+        under a nonce of its own."""
         record = self._pending.pop()
         self._pending_bytes -= len(record)
         self.end -= len(record)

@@ -22,9 +22,11 @@ from pathlib import Path
 
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message
+from gateway.security.seal import Seal
 from gateway.spool.chain import LEAST_SEGMENT_BYTES
 from gateway.spool.compression import require_zstd
 from gateway.spool.counters import Samples
+from gateway.spool.cover import Covers
 from gateway.spool.errors import SpoolRefused
 from gateway.spool.files import Disk, Files, OsFiles
 from gateway.spool.layout import (
@@ -36,11 +38,11 @@ from gateway.spool.layout import (
     control_id,
     message_payload,
 )
-from gateway.spool.ledger import Journal
 from gateway.spool.pressure import Pressure
-from gateway.spool.rejected import FILE, REJECTED_BYTES, rejected_line
+from gateway.spool.rejected import FILE, rejected_line
 from gateway.spool.resend import Resender
 from gateway.spool.routed import Routed
+from gateway.spool.sidefile import RejectedFile
 from gateway.spool.store import Clock, Store
 from gateway.spool.times import iso
 
@@ -60,17 +62,17 @@ class Spool:
     """
 
     def __init__(
-        self, disk: Disk, path: Path, gateway: str, sizes: tuple[int, int], clock: Clock, compressed: bool
+        self, disk: Disk, path: Path, covers: Covers, sizes: tuple[int, int], clock: Clock, compressed: bool
     ) -> None:
         """Use `open`."""
         self._disk = disk
         self._compressed = compressed
-        self._gateway = gateway
+        self._gateway = covers.gateway
         disk.files.make_dir(path)
         _lock(disk, path / "lock")
-        self._store = Store(disk, path, gateway, sizes, clock)
+        self._store = Store(disk, path, covers, sizes, clock)
         disk.files.make_dir(path / "rejected")
-        self._rejected = Journal(disk, path / "rejected" / FILE, REJECTED_BYTES)
+        self._rejected = RejectedFile(disk, path / "rejected" / FILE, covers)
         self._resender = Resender(disk, self._store, self._rejected, compressed)
         disk.sync_dir(path / "rejected")
         disk.sync_dir(path)
@@ -89,6 +91,7 @@ class Spool:
         segment_bytes: int = SEGMENT_BYTES,
         limit_bytes: int = 128 * SEGMENT_BYTES,
         compression: str = "none",
+        seal: Seal | None = None,
         files: Files | None = None,
         clock: Clock,
     ) -> Spool:
@@ -97,8 +100,9 @@ class Spool:
         gateway: its id, [A-Za-z0-9._-], first part of every control id
         limit_bytes: beyond it the oldest periodic messages are dropped and declared lost
         compression: "none" or "zstd", of what is appended from now on; the spool may hold both
-        Raises: ConfigError when it is another gateway's, of another format, or open elsewhere, and when zstd is needed
-        and not installed.
+        seal: what is written from now on is sealed with it; None: it is plain
+        Raises: ConfigError when it is another gateway's, of another format, sealed with a key that is not here, or open
+        elsewhere, and when zstd is needed and not installed.
         """
         if not _GATEWAY.fullmatch(gateway):
             raise ConfigError(f"gateway id {gateway!r} cannot be used", hint="letters, digits, dot, dash, underscore")
@@ -112,9 +116,10 @@ class Spool:
         if compression == "zstd":
             require_zstd()
         disk = Disk(files or OsFiles(), Path(path))
+        covers, sizes = Covers(gateway, seal), (segment_bytes, limit_bytes)
         with ExitStack() as opened, disk.typed("open the spool"):
             opened.callback(disk.close_all)
-            spool = cls(disk, Path(path), gateway, (segment_bytes, limit_bytes), clock, compression == "zstd")
+            spool = cls(disk, Path(path), covers, sizes, clock, compression == "zstd")
             opened.pop_all()
         return spool
 

@@ -14,12 +14,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 from gateway.core.clock import EARLIEST_NS
 from gateway.core.errors import InternalError
+from gateway.security.seal import OVERHEAD
 from gateway.spool.chain import Chain
 from gateway.spool.counters import Counters, Samples
+from gateway.spool.cover import Covers
 from gateway.spool.cursor import Cursor, CursorFile
 from gateway.spool.errors import SpoolFull, SpoolRefused
 from gateway.spool.files import Disk
@@ -59,8 +62,9 @@ class Store:
     began_ns, saved_ns: monotonic ns of the open, and of the last cursor
     """
 
-    def __init__(self, disk: Disk, path: Path, gateway: str, sizes: tuple[int, int], clock: Clock) -> None:
-        """Open and recover. sizes: bytes of a segment, bytes in all. Raises ConfigError for a foreign spool."""
+    def __init__(self, disk: Disk, path: Path, covers: Covers, sizes: tuple[int, int], clock: Clock) -> None:
+        """Open and recover. sizes: bytes of a segment, bytes in all. Raises ConfigError for a foreign spool, and for
+        a sealed one whose key is not here."""
         self.counters = Counters()
         self.clock = clock
         self.disk = disk
@@ -68,7 +72,7 @@ class Store:
         self._segment_bytes, limit_bytes = sizes
         self._reserve = self._segment_bytes // 4
         self.loss_room = self._reserve // 2
-        self.chain = Chain(disk, path, gateway, find_segments(disk, path, gateway), self._segment_bytes)
+        self.chain = Chain(disk, path, covers, find_segments(disk, path, covers), self._segment_bytes)
         self.fullness = Fullness(self, limit_bytes)
         disk.files.make_dir(path / QUARANTINE)
         self._cursor = CursorFile(disk, path / "cursor")
@@ -80,13 +84,22 @@ class Store:
         self.routed = dict(found.report.routed)
         self.done = found.done
         self.resent = found.resent
-        self.losses = Losses(self, found.missing)
         self.began_ns = clock()[0]
         self.epoch = found.epoch + 1 if found.epoch else self._first_epoch()
         self.next_seq = found.top + 1
         self.durable = found.top
+        self.losses = Losses(self, found.missing, self._tampered(found.report.changed))
         self._tally: dict[str, Samples] = {}
         self._begin()
+
+    def _tampered(self, changed: list[int]) -> Callable[[tuple[int, int]], bool]:
+        """Return a function: whether a range of seq touches a segment in which somebody has changed something."""
+        spans = [
+            (segment.first_seq, following.first_seq - 1 if following else self.durable)
+            for segment, following in zip_longest(self.chain.segments, self.chain.segments[1:])
+            if segment.identity.number in changed
+        ]
+        return lambda pair: any(pair[0] <= last and first <= pair[1] for first, last in spans)
 
     def _first_epoch(self) -> int:
         """A spool that knows nothing may have been wiped: begin where no earlier life of it can have been.
@@ -176,7 +189,7 @@ class Store:
         self.durable = self.next_seq - 1
 
     def _check_size(self, size: int, reserve: int) -> None:
-        if HEADER_BYTES + size + reserve > self._segment_bytes:
+        if HEADER_BYTES + size + OVERHEAD + reserve > self._segment_bytes:
             raise InternalError(f"a record of {size} bytes does not fit a segment of {self._segment_bytes} bytes")
 
     def room(self, size: int, reserve: int) -> ActiveSegment:

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from gateway.core.message import Message
+from gateway.security.seal import Seal
 from gateway.spool import Spool, SpoolRefused
 from gateway.spool.cursor import SLOT_BYTES
 from gateway.spool.layout import parse_name
+from gateway.spool.rejected import opened
+from tests.model.crash_seal import Keys, watched
 from tests.model.crash_world import KEPT, REJECTED, ROOT, World, extent, hold
 from tests.model.spool_disk import SECTOR, Crash, MemoryDisk
 
@@ -52,6 +55,8 @@ class History:
         self.fills = not self.damages and rng.random() < 0.15
         self.world.full_allowed |= self.fills  # a disk without space for the next segment takes the place of the oldest
         self.after = 0  # the sender's place
+        self.keys = Keys(seed)
+        self.seal: Seal | None = None
         self.script = self._script()
 
     def _script(self) -> list[Callable[[], None]]:
@@ -67,6 +72,10 @@ class History:
 
     def run(self) -> None:
         """Live all lives, and one more that is left alone."""
+        with watched():
+            self._run()
+
+    def _run(self) -> None:
         for _ in range(self.lives):
             self.live()
             self.crash()
@@ -124,6 +133,7 @@ class History:
 
     def open(self) -> None:
         """Open and check everything."""
+        self.seal = self.keys.next()
         self.trace(f"  open{', disk full' * self.disk.full}")
         self.world.born()
         self.after = 0
@@ -138,7 +148,13 @@ class History:
 
     def _open(self) -> Spool:
         return Spool.open(
-            ROOT, gateway="gw", segment_bytes=SEGMENT, limit_bytes=self.limit, files=self.disk, clock=self.clock
+            ROOT,
+            gateway="gw",
+            segment_bytes=SEGMENT,
+            limit_bytes=self.limit,
+            seal=self.seal,
+            files=self.disk,
+            clock=self.clock,
         )
 
     def rest(self) -> None:
@@ -150,8 +166,8 @@ class History:
         self.world.check(self.spool, self.side_file())
 
     def side_file(self) -> bytes:
-        """Return what rejected/messages.jsonl holds."""
-        return bytes(self.disk.content(REJECTED))
+        """Return what rejected/messages.jsonl holds, opened."""
+        return b"\n".join(opened(bytes(self.disk.content(REJECTED)).split(b"\n"), self.seal, "gw"))
 
     def clock(self) -> tuple[int, int]:
         """Monotonic and UTC, which a step may move anywhere."""

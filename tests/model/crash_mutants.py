@@ -19,6 +19,7 @@ from gateway.spool.ledger import Journal
 from gateway.spool.losses import Losses
 from gateway.spool.spool import Spool
 from gateway.spool.store import Store
+from tests.model.crash_seal import NONCE, one_key_for_all
 from tests.model.crash_world import IDS, INTACT, KEPT, SETTLED
 from tests.model.spool_disk import MemoryDisk
 
@@ -261,6 +262,12 @@ OURS = (
         "a segment goes when one slot of the cursor is beyond it",
         {KEPT, SETTLED},
         (CursorFile, "safe_watermark", property(lambda self: max(self._watermarks))),
+    ),
+    _mutant(
+        "tail sealed again under the same key",
+        "a start goes on with the key of the segments before: a torn tail and what is written there share nonces",
+        {NONCE},
+        *one_key_for_all(),
     ),
     _mutant("no checksum of the cursor", "a torn slot is believed", {KEPT, IDS, SETTLED}, *_believed_slot()),
     _mutant(

@@ -30,5 +30,6 @@ MUTANTS = {
     "one slot is enough": 1135,
     "opening does not fsync the cursor": 5362,
     "no checksum of the cursor": 83,
+    "tail sealed again under the same key": 0,
 }
 """Mutant: the first seed, counted from 0, whose history notices it."""

@@ -70,7 +70,7 @@ def test_a_foreign_spool_is_refused_untouched(tmp_path: Path) -> None:
     assert start(tmp_path, "gw-1").waiting == 3
 
 
-@pytest.mark.parametrize("version", [1, 3])
+@pytest.mark.parametrize("version", [1, 4])
 def test_another_format_is_refused_untouched(tmp_path: Path, version: int) -> None:
     start(tmp_path).close()
     (path,) = segments(tmp_path)
@@ -84,7 +84,7 @@ def test_another_format_is_refused_untouched(tmp_path: Path, version: int) -> No
     data[100:104] = crc32c(bytes(data[:100])).to_bytes(4, "little")
     path.write_bytes(data)
     before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file() and file.name != "lock"}
-    with pytest.raises(ConfigError, match=f"format {version}, this program knows 2 → let the version of mdi"):
+    with pytest.raises(ConfigError, match=f"format {version}, this program knows 2 and 3 → let the version of mdi"):
         start(tmp_path)
     assert {file: file.read_bytes() for file in before} == before
 

@@ -154,7 +154,7 @@ def test_a_large_request_is_done_in_parts(start: Start, clock: Clock, tmp_path: 
 def test_the_side_files_are_bounded_and_say_what_was_thrown_away(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.spool.spool.REJECTED_BYTES", 20_000)
+    monkeypatch.setattr("gateway.spool.sidefile.REJECTED_BYTES", 20_000)
     monkeypatch.setattr("gateway.spool.store.LEDGER_BYTES", 20_000)
     spool = start()
     for n in range(1, 301):
