@@ -42,7 +42,7 @@ PLACES = {  # suffix of a file in systemd/ -> where it goes, and its name there
     ".sysctl": "usr/lib/sysctl.d/60-mdi.conf",
     ".rules": "lib/udev/rules.d/{name}",
 }
-COMPRESSION = ("-Zxz", "-z1")  # a third larger than -z9, in a tenth of the time
+COMPRESSION = ("-Zzstd", "-z3")  # Debian 12 reads it; xz takes ten times as long for a fifth less
 
 
 def main() -> None:
@@ -158,12 +158,10 @@ def changelog() -> bytes:
 
 
 def manifest(tree: Path) -> None:
-    """Write the hashes of our own files, for `mdi verify-install`; whoever releases signs it."""
-    sys.path.insert(0, str(ROOT))
-    from gateway.security.inventory import install  # noqa: PLC0415  # the tree that is packaged, not one installed
-
-    found = install.hashes(tree / SITE)
-    (tree / HOME / "MANIFEST").write_text(install.write_manifest(found), encoding="utf-8")
+    """Write the hashes of our own files as sha256sum(1) does, for `mdi verify-install`; whoever releases signs it."""
+    own = [path for name in SOURCES[:4] for path in (tree / SITE / name).rglob("*") if path.is_file()]
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(tree / SITE)}\n" for p in sorted(own)]
+    (tree / HOME / "MANIFEST").write_text("".join(lines), encoding="utf-8")
 
 
 def pack(tree: Path, out: Path, version: str) -> Path:

@@ -16,19 +16,21 @@ from pathlib import Path
 
 from gateway.config import Config
 from gateway.core.errors import LinkError
-from gateway.security.netrules.ways import ACQUIRE, FORWARD, KITA, Ways
+from gateway.security.netrules.ways import ACQUIRE, FORWARD, KITA, NETRULES, Ways
 
 DROPIN = "50-mdi.conf"
 PLACES = (Path("/etc/systemd/system"), Path("/lib/systemd/system"), Path(__file__).parents[3] / "systemd")
 HEAD = "# Made by mdi netrules --units from the configuration. Do not edit; an own drop-in comes after it.\n[Service]\n"
 TIMEOUT_S = 60.0
+USERS = {ACQUIRE: (ACQUIRE,), FORWARD: (FORWARD,), KITA: (KITA,), NETRULES: (NETRULES, f"{NETRULES}-check")}
+UNITS = tuple(f"{unit}.service" for units_of in USERS.values() for unit in units_of)
 BUSES = ("can", "can_active")  # kinds of link to a bus that is a network interface of this box
 
 
 def dropins(config: Config, found: Ways) -> dict[str, str]:
     """Return unit -> its drop-in; no way, no network. Pure."""
     made = {}
-    for user in (ACQUIRE, FORWARD, KITA):
+    for user, of_user in USERS.items():
         addresses = sorted({a for way in found.ways if user in way.users for a in way.addresses})
         families = sorted({f"AF_INET{'6' * (ipaddress.ip_network(a).version == 6)}" for a in addresses})
         addresses += sorted(found.groups) if user == ACQUIRE else []
@@ -38,16 +40,16 @@ def dropins(config: Config, found: Ways) -> dict[str, str]:
         lines += [f"RestrictAddressFamilies={' '.join(families)}"] if families else []
         lines += [f"IPAddressAllow={address}" for address in addresses]
         if lines:
-            made[f"{user}.service"] = HEAD + "\n".join(lines) + "\n"
+            made |= {f"{unit}.service": HEAD + "\n".join(lines) + "\n" for unit in of_user}
     return made
 
 
 def write_dropins(made: dict[str, str], folder: Path) -> list[Path]:
     """Write them below a folder of units, and take those away that are not needed any more; return what changed."""
     changed = []
-    for user in (ACQUIRE, FORWARD, KITA):
-        path = folder / f"{user}.service.d" / DROPIN
-        wanted = made.get(f"{user}.service", "")
+    for unit in UNITS:
+        path = folder / f"{unit}.d" / DROPIN
+        wanted = made.get(unit, "")
         there = path.read_text(encoding="utf-8") if path.exists() else ""
         if wanted == there:
             continue
