@@ -30,7 +30,7 @@ from gateway import service
 from gateway.acquire import Acquire
 from gateway.core.message import Message, Outcome, Sink
 from tests.parts.broker import HOST, Mosquitto
-from tests.parts.system import System
+from tests.parts.system import TABLE, System
 
 OBSERVATIONS = 400_000
 THROUGHPUT_TARGET = 20_000.0
@@ -60,7 +60,7 @@ def throughput() -> tuple[float, int]:
 def stored(system: System) -> int:
     """Return how many measured values KITA has: fed faster than real time, the device's clock runs away and is told."""
     with closing(sqlite3.connect(f"file:{system.database}?mode=ro", uri=True, timeout=10)) as db:
-        return int(db.execute("SELECT count(*) FROM observation WHERE ref_id != 'MDC_ATTR_TIME_ABS'").fetchone()[0])
+        return int(db.execute(f"SELECT count(*) FROM {TABLE} WHERE ref_id != 'MDC_ATTR_TIME_ABS'").fetchone()[0])
 
 
 def json_per_observation(n: int = 4000) -> float:

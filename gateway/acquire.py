@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +112,12 @@ class Acquire:
         """Part from the devices, join the threads."""
         self._ended = self.ports
         self._end(list(self._running))
+
+    def bar(self, reasons: Mapping[str, str]) -> None:
+        """Take nothing more of these devices (name -> why), at once; of all others again."""
+        for port in self.ports:
+            for device in port.devices:
+                device.barred = reasons.get(device.name, "")
 
     # ---- a reload
 

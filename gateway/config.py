@@ -6,8 +6,9 @@ returns a Config that is right, or raises ConfigError with file, line, key and a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +24,15 @@ from gateway.config_sections import (
     RouteSettings,
     SpoolSettings,
 )
-from gateway.config_security import LAB, ConduitSettings, FirewallSettings, SecuritySettings, ZoneSettings
+from gateway.config_security import (
+    LAB,
+    AuditSettings,
+    ConduitSettings,
+    FirewallSettings,
+    LogSettings,
+    SecuritySettings,
+    ZoneSettings,
+)
 from gateway.core.errors import ConfigError, MdiError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
@@ -66,6 +75,8 @@ class Config:
     firewall: FirewallSettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
+    audit: AuditSettings
+    log: LogSettings
     receiver: ReceiverSettings
     forward: ForwardSettings
     spool: SpoolSettings
@@ -79,6 +90,11 @@ class Config:
     def where(self, *path: str | int) -> str:
         """Return "file:line" of a place in the document, or of its nearest parent: ("port", 0, "link", "host")."""
         return f"{self.path}:{line_of(self.text, path)}"
+
+    @property
+    def sha256(self) -> str:
+        """What names this state of the file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def lab(self) -> bool:
@@ -98,7 +114,7 @@ class Config:
     def grade(self) -> Grade:
         """What is promised of a message with this configuration."""
         made_up = [port.settings.name for port in self.ports if port.link_kind.name in MADE_UP]
-        return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up)
+        return grade(self.gateway.processing_id, self.sink_kind.released_by(self.sink), made_up, self.lab)
 
     @property
     def tls_rules(self) -> TlsRules:
@@ -116,16 +132,21 @@ class Config:
 def read_config(path: Path) -> Config:
     """Read and check the configuration. Raises: ConfigError or ProfileError for the first thing that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG + 1)
+        text = data.decode("utf-8")  # exactly: what is signed is what is read, line ends too
     except UnicodeDecodeError:
         raise ConfigError("configuration is not UTF-8", str(path), "save it as UTF-8") from None
     except OSError as fault:
         raise ConfigError(f"cannot be read: {fault.strerror}", str(path), "name it with --config FILE") from fault
+    if len(data) > MAX_CONFIG:
+        raise ConfigError(f"is larger than {MAX_CONFIG // 1024} KiB", str(path), "a configuration is a table")
     return _Reader(path, text).config()
 
 
+MAX_CONFIG = 1024 * 1024  # bytes; hundreds of devices need a tenth
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_RULES = ("security", "firewall", "zone", "conduit")
+_RULES = ("security", "firewall", "zone", "conduit", "audit", "log")
 _SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
 
 
@@ -148,24 +169,27 @@ class _Reader:
         for section in ("gateway", "security", "sink", "route", "port"):
             if section not in doc:
                 raise ConfigError(f"section [{section}] is missing", str(self.path), "see the sample mdi_config.toml")
-        gateway = self.section(doc, "gateway", GatewaySettings)
+        security: SecuritySettings = self.section(doc, "security", SecuritySettings)
+        gateway = self.processing_id(self.section(doc, "gateway", GatewaySettings), security)
         self.timezone(gateway)
         profiles = registry.Profiles([Path(p) for p in gateway.profiles])
         kind, sink = self.kind("sink", doc["sink"], ("sink",))
         return Config(
             path=self.path,
             gateway=gateway,
-            security=self.section(doc, "security", SecuritySettings),
+            security=security,
             firewall=self.section(doc, "firewall", FirewallSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
+            audit=self.section(doc, "audit", AuditSettings),
+            log=self.section(doc, "log", LogSettings),
             receiver=self.section(doc, "receiver", ReceiverSettings),
             forward=self.section(doc, "forward", ForwardSettings),
             spool=self.section(doc, "spool", SpoolSettings),
             sink_kind=kind,
             sink=sink,
             routes=tuple(build(RouteSettings, r, self.at("route", i)) for i, r in self.tables(doc, "route")),
-            ports=self.ports(doc, profiles, gateway.processing_id),
+            ports=self.ports(doc, profiles),
             profiles=profiles,
             text=self.text,
         )
@@ -186,6 +210,13 @@ class _Reader:
             dotted = ".".join(str(p) for p in (*path, name) if isinstance(p, str))
             raise ConfigError(f"at least one [[{dotted}]] is needed", self.at(*path)(name), f"write [[{dotted}]]")
         return enumerate(tables)
+
+    def processing_id(self, gateway: GatewaySettings, security: SecuritySettings) -> GatewaySettings:
+        """Return the section with the processing id of the mode: what a lab sends is never charted."""
+        if security.mode == LAB and gateway.processing_id == "P":
+            hint = 'take it out, or set mode = "production" in [security]'
+            raise ConfigError('processing_id = "P" in lab', self.at("gateway")("processing_id"), hint)
+        return replace(gateway, processing_id=gateway.processing_id or ("T" if security.mode == LAB else "P"))
 
     def timezone(self, gateway: GatewaySettings) -> None:
         try:
@@ -212,13 +243,13 @@ class _Reader:
         except ConfigError as fault:
             raise ConfigError(fault.what, where, fault.hint) from None
 
-    def ports(self, doc: Mapping[str, Any], profiles: registry.Profiles, processing_id: str) -> tuple[Port, ...]:
+    def ports(self, doc: Mapping[str, Any], profiles: registry.Profiles) -> tuple[Port, ...]:
         ports: list[Port] = []
         taken: dict[str, str] = {}
         used: dict[str, str] = {}
         number = 0
         for i, table in self.tables(doc, "port"):
-            port = self.port(i, table, number, profiles, processing_id)
+            port = self.port(i, table, number, profiles)
             number += len(port.devices)
             where = self.at("port", i)
             for name, at in [(port.settings.name, where("name"))] + [
@@ -237,7 +268,7 @@ class _Reader:
             ports.append(port)
         return tuple(ports)
 
-    def port(self, i: int, table: dict[str, Any], number: int, profiles: registry.Profiles, processing_id: str) -> Port:
+    def port(self, i: int, table: dict[str, Any], number: int, profiles: registry.Profiles) -> Port:
         where = self.at("port", i)
         settings = build(PortSettings, table, where, ignore=("link", "device"))
         if settings.ring_rows & (settings.ring_rows - 1):
@@ -248,9 +279,6 @@ class _Reader:
         if kind.name not in (*driver.links, *MADE_UP):
             hint = "use " + " or ".join(driver.links)
             raise ConfigError(f"driver {driver.name} does not run on link {kind.name}", where("link", "kind"), hint)
-        if kind.name in MADE_UP and processing_id == "P":
-            hint = 'its values are of no patient: set processing_id = "T" in [gateway]'
-            raise ConfigError(f"link {kind.name} in production", where("link", "kind"), hint)
         devices = tuple(
             self.device(i, n, device, number + n, driver, profiles)
             for n, device in self.tables(table, "device", "port", i)

@@ -31,9 +31,11 @@ class GatewaySettings(Settings):
         ),
     )
     processing_id: str = field(
-        default="P",
+        default="",
         metadata=setting(
-            "MSH-11: P production, T training (lab, demo: never charted), D debugging.", choices=("P", "T", "D")
+            "MSH-11: P production, T training (never charted), D debugging; empty: P in production, T in lab.",
+            choices=("", "P", "T", "D"),
+            empty=True,
         ),
     )
     state_dir: str = field(default="/var/lib/mdi", metadata=setting("Where the spool lives; a disk that keeps data."))
@@ -99,6 +101,12 @@ class SpoolSettings(Settings):
     compression: str = field(
         default="none",
         metadata=setting("none, or zstd: needs the package zstandard (extra zstd).", choices=("none", "zstd")),
+    )
+    turn_over_h: float = field(
+        default=24.0,
+        metadata=setting(
+            "A segment takes messages for so long at most; it is removed when all in it are answered.", "h", low=1
+        ),
     )
 
 

@@ -43,6 +43,39 @@ class SecuritySettings(Settings):
 
 
 @dataclass(frozen=True)
+class AuditSettings(Settings):
+    """[audit]: what happened on this box, and who hears of it."""
+
+    limit_mib: int = field(
+        default=64,
+        metadata=setting(
+            "Most disk space of each process's audit log; then its oldest file goes.", "MiB", low=2, high=4096
+        ),
+    )
+    syslog: str = field(
+        default="",
+        metadata=setting(
+            "Where entries are sent as well (RFC 5424): local, udp://host:port, tls://host:port; empty: nowhere.",
+            pattern=r"|local|(udp|tls)://[A-Za-z0-9.:\[\]-]+:\d{1,5}",
+            empty=True,
+        ),
+    )
+    syslog_ca: str = field(
+        default="", metadata=setting("tls: file with the CA certificates of the collector.", empty=True)
+    )
+
+
+@dataclass(frozen=True)
+class LogSettings(Settings):
+    """[log]: what the program says on standard error."""
+
+    format: str = field(
+        default="text",
+        metadata=setting("A line for people, or one JSON object on each line for machines.", choices=("text", "json")),
+    )
+
+
+@dataclass(frozen=True)
 class ZoneSettings(Settings):
     """[[zone]]: devices or systems that are trusted alike."""
 

@@ -4,7 +4,7 @@
     B   kept until the broker has it: the promise ends there. A broker that is killed can lose what it has confirmed
         (mosquitto 2.0.11 with default persistence: 2,000 of 2,000), and the sums of this gateway cannot show it. The
         holes show at the receiver, in the numbers of the messages: `mdi kita gaps`
-    C   lab: nothing that it sends is charted
+    C   lab, by its mode or by what it is made of: nothing that it sends is charted
 
 Pure: the grade follows from the configuration alone, so it is known before anything runs. The worst that holds counts.
 """
@@ -36,17 +36,20 @@ class Grade:
         return f"guarantee {self.letter}: {self.promise}" + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
 
 
-def grade(processing_id: str, released_by: ReleasedBy, made_up: Sequence[str]) -> Grade:
+def grade(processing_id: str, released_by: ReleasedBy, made_up: Sequence[str], lab: bool = False) -> Grade:
     """Return the grade of a configuration.
 
-    processing_id: MSH-11; made_up: names of ports whose link carries no device's present values (replay, loopback)
+    processing_id: MSH-11; made_up: names of ports whose link carries no device's present values (replay, loopback);
+    lab: the mode in [security]
     """
-    lab = [f"processing id {processing_id}, not P"] if processing_id != "P" else []
+    why = ["lab"] if lab else []
+    if processing_id != "P" and not lab:
+        why.append(f"processing id {processing_id}, not P")
     if released_by is ReleasedBy.NOBODY:
-        lab.append("the sink has no receiver")
-    lab += [f"port {port} carries no device's present values" for port in made_up]
-    if lab:
-        return Grade("C", PROMISES["C"], tuple(lab))
+        why.append("the sink has no receiver")
+    why += [f"port {port} carries no device's present values" for port in made_up]
+    if why:
+        return Grade("C", PROMISES["C"], tuple(why))
     if released_by is ReleasedBy.BROKER:
         return Grade("B", PROMISES["B"], ('release = "puback"',))
     return Grade("A", PROMISES["A"], ())

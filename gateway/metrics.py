@@ -29,6 +29,8 @@ class StatusCollector(Collector):
         if not found:
             return
         yield _gauge("alive", "1 when the role is running", "role", ((r, s["alive"]) for r, s in found.items()))
+        modes = sorted({str(status["mode"]) for status in found.values()})
+        yield _gauge("mode", "1 for the mode: lab means that nothing is charted", "mode", ((m, 1.0) for m in modes))
         steps = ((role, status["clock"]["steps"]) for role, status in found.items())
         yield _counter("clock_steps", "Jumps of the wall clock", "role", steps)
         if "acquire" in found:
@@ -65,6 +67,11 @@ def _forward(status: dict[str, Any]) -> Iterator[Metric]:
     yield _gauge("grade", "Grade of the guarantee", "grade", [(status["grade"]["letter"], 1.0)])
     yield GaugeMetricFamily("mdi_spool_waiting", "Messages that wait for an answer", spool["waiting"])
     yield GaugeMetricFamily("mdi_spool_fill_ratio", "Part of the spool's limit in use", spool["fill"])
+    days = GaugeMetricFamily("mdi_cert_days_left", "Days until it expires", labels=["certificate", "serial"])
+    for cert in status.get("certificates", []):
+        if cert["days_left"] is not None:
+            days.add_metric([cert["role"], cert["serial"]], cert["days_left"])
+    yield days
     for name in ("accepted", "rejected", "resent", "expired"):
         yield CounterMetricFamily(f"mdi_messages_{name}", f"Messages {name}", status["counters"][name])
 

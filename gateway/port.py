@@ -54,6 +54,7 @@ class PortDevice:
     ring_device: int = 0
     identity: Identified | None = None
     refused: str = ""
+    barred: str = ""  # why nothing of it is taken now; written by whoever judges that, read here
     samples: int = 0
     last_data_ns: int = 0
     offset_s: float | None = None  # of its own clock against ours, as last told; None: never told
@@ -68,6 +69,7 @@ class PortCounters:
     frames_ok: int = 0
     frames_bad: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    opened: int = 0
     link_errors: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -129,6 +131,7 @@ class Port:
             try:
                 self.link.open()
                 self.alive(ROUND_S)
+                self.counters.opened += 1
                 self.state = "open"
                 self.protocol.start(self._clocks.monotonic())
                 while not stop.is_set():
@@ -231,7 +234,7 @@ class Port:
 
     def _frame(self, frame: Frame, blocks: list[tuple[PortDevice, Block]]) -> None:
         device = self.devices[frame.source]
-        if device.refused:
+        if device.refused or device.barred:
             self.counters.refused_frames += 1
             return
         if frame.device_ns is not None and 0 <= frame.device_ns < CLOCK_END_NS:

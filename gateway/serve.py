@@ -18,17 +18,25 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from gateway.acquire import Acquire
 from gateway.clock import SystemClock
 from gateway.config import Config
+from gateway.door import Door
 from gateway.grade import Grade
 from gateway.notify import Notify
 from gateway.reload import Reload
+from gateway.security.audit import Audit
+from gateway.security.audit.publish import Publisher
+from gateway.security.certs.expiry import CertificateWatch
+from gateway.security.onboard.guard import Guard, admitted
 from gateway.service import Forward
 from gateway.status import forward_status, headline, port_status, write_status
 from gateway.supervise import LOOK_S, Supervisor
+from gateway.watch import Watch
 
 log = logging.getLogger("mdi")
 
@@ -45,7 +53,7 @@ class Orders:
     reload: threading.Event = field(default_factory=threading.Event)
 
 
-def serve(config: Config, roles: tuple[str, ...], orders: Orders, read: Callable[[], Config]) -> None:
+def serve(config: Config, roles: tuple[str, ...], orders: Orders, read: Callable[[], Config], audit: Audit) -> None:
     """Run the roles until told to stop; once a second supervise, write the status, take a reload.
 
     read: returns the configuration as the file is now, checked whole. Raises: what ended the forwarder or a reload.
@@ -54,18 +62,26 @@ def serve(config: Config, roles: tuple[str, ...], orders: Orders, read: Callable
     with ExitStack() as running:
         notify = Notify(os.environ, os.getpid())
         running.callback(notify.close)
+        guard = Guard(config, "acquire" in roles, audit)
         forward = Forward(config, orders.hurry) if "forward" in roles else None
         if forward:
             running.callback(forward.stop)
+            forward.hold(frozenset(guard.barred))
             forward.start()
-        acquire = Acquire(config) if "acquire" in roles else None
+        opened = admitted(config, guard.standings)
+        acquire = Acquire(opened) if "acquire" in roles else None
         if acquire:
             running.callback(acquire.stop)  # stops first: what it publishes last is still forwarded
             acquire.start()
-        log.info("%s started: %d ports", " and ".join(roles), len(config.ports))
+        log.info("%s started: %d ports", " and ".join(roles), len(opened.ports))
         if forward:
             say_grade(config.grade)
-        service = _Service(acquire, forward, notify, Supervisor(notify, now), Reload(config, read, acquire, forward))
+        watch = Watch(audit)
+        if forward:
+            watch.recovery(forward.spool.report)
+        reload = Reload(config, read, acquire, forward, guard.admits, audit)
+        door = Door(guard, reload, acquire, forward)
+        service = _Service(acquire, forward, notify, Supervisor(notify, now), reload, door, watch)
         running.callback(service.end)  # first of all
         service.publish()  # whoever asks now finds a gateway
         while not orders.stop.wait(LOOK_S) and not service.fault:
@@ -88,10 +104,17 @@ class _Service:
         notify: Notify,
         supervisor: Supervisor,
         reload: Reload,
+        door: Door,
+        watch: Watch,
     ) -> None:
+        self._door = door
         self._acquire, self._forward, self._notify = acquire, forward, notify
         self._supervisor, self._reload, self._clock = supervisor, reload, SystemClock()
+        self._watch = watch
+        post = forward.sink.post if forward else lambda _name, _payload: None
+        self._publisher = Publisher(Path(reload.config.gateway.state_dir) / "audit", post)
         self._ready = False
+        self._certificates = CertificateWatch(watch.audit)
 
     @property
     def fault(self) -> bool:
@@ -100,13 +123,17 @@ class _Service:
 
     def look(self, orders: Orders) -> None:
         """Look after the threads, take a reload, tell everybody how it stands."""
-        self._clock.report()
+        self._watch.clock(self._clock.report())
         workers = [self._reload.worker]
         if self._acquire:
             self._acquire.keep_running()
             workers += self._acquire.workers
+            self._watch.ports(self._acquire.ports)
         if self._forward:
             workers += self._forward.workers
+            self._watch.forwarder(self._forward.forwarder)
+            self._publisher.look()
+        self._door.look()
         if not self._ready and (self._forward is None or self._forward.rounds.done):
             self._ready = True
             self._notify.ready()
@@ -125,7 +152,8 @@ class _Service:
         head: dict[str, Any] = {"pid": os.getpid(), "t_ns": time.time_ns(), "mono_ns": time.monotonic_ns()}
         head["clock"] = {"source": config.gateway.time_sync, **self._clock.status()}
         head |= {"stuck": list(self._supervisor.stuck), "standstills": self._supervisor.standstills}
-        head |= {"reload": self._reload.said}
+        head |= {"reload": self._reload.said, "mode": config.security.mode}
+        head |= {"onboard": self._door.status(), "audit": self._watch.audit.status()}
         try:
             if self._acquire:
                 acquire = {**head, "ports": [port_status(p, time.monotonic()) for p in self._acquire.ports]}
@@ -134,6 +162,8 @@ class _Service:
                 forward = {**head, "grade": asdict(config.grade), **forward_status(self._forward.forwarder)}
                 rounds = self._forward.rounds
                 forward["rounds"] = {"late": rounds.late, "longest_s": round(rounds.longest_s, 3)}
+                forward["certificates"] = self._certificates.look(config, datetime.now(UTC), time.monotonic())
+                forward["tls"] = self._forward.sink.protection()
                 write_status(config, "forward", forward)
         except OSError as fault:  # a full /run must not end what reads devices; mdi status then says "not alive"
             log.warning("status cannot be written: %s", fault)

@@ -71,6 +71,8 @@ class Forward:
         self._round_s = config.forward.commit_ms / 1000
         self._files = ExitStack()
         self._said = ""
+        self._held: frozenset[str] = frozenset()  # devices of which nothing is sent, as it is carried out
+        self._to_hold: frozenset[str] = frozenset()  # the same, as it was ordered
         rings = self._open(config, {}, self._files) + self._left_behind(config)
         self._places = Places(Path(gateway.run_dir) / "places.json")
         self._want(config, rings)
@@ -82,10 +84,11 @@ class Forward:
             segment_bytes=config.spool.segment_mib << 20,
             limit_bytes=config.spool.limit_mib << 20,
             compression=config.spool.compression,
+            turn_over_s=config.spool.turn_over_h * 3600,
             seal=needed(Seal.read(), config.security.mode == PRODUCTION),
             clock=lambda: (time.monotonic_ns(), time.time_ns()),
         )
-        _say_recovery(self.spool.report)
+        _say_recovery(self.spool.report, bool(self.spool.sealed_with))
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
         self.sink = config.sink_kind.create(config.sink, base, config.tls_rules)
         self._base = base
@@ -129,7 +132,8 @@ class Forward:
         zone = ZoneInfo(config.gateway.timezone)
 
         def routed(carries: str) -> list[float | None]:
-            return [config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
+            held = device in self._held
+            return [None if held else config.interval_s(carries, device, metric.ref_id) for metric in plan.metrics]
 
         watchdog_s = config.interval_s("alerts", device, "MDC_EVT_ALARM")
         periodic = [metric.kind == "numeric" and metric.category != "setting" for metric in plan.metrics]
@@ -143,6 +147,17 @@ class Forward:
             Stream(WAVES, waves, of_waves, f"{topic}/wave", WAVE_ROWS),
             Stream(ALERTS, alerts, of_alerts, f"{topic}/oru-r40", 1, keeps=True),
         ]
+
+    def hold(self, devices: frozenset[str]) -> None:
+        """Send nothing more of these devices that is not in the spool yet, from the next round on; of others again."""
+        self._to_hold = devices
+
+    def _take_holds(self) -> None:
+        """In the forwarder's thread: what is held is left out by the routes, and counted there."""
+        wanted = self._to_hold
+        if changed := wanted ^ self._held:
+            self._held = wanted
+            self.forwarder.renew([spot for spot in self.forwarder.lanes if spot[1] in changed], limits(self._config))
 
     # ---- a reload
 
@@ -240,6 +255,7 @@ class Forward:
             pause = self._round_s
             while not self._stop.wait(pause):
                 began = time.monotonic()
+                self._take_holds()
                 self._round()
                 self._take_orders()
                 self._take_places()
@@ -300,7 +316,7 @@ def routing(config: Config, device: str) -> tuple[object, ...]:
     return routes, config.receiver, config.forward.rows_per_message
 
 
-def _say_recovery(report: RecoveryReport) -> None:
+def _say_recovery(report: RecoveryReport, sealed: bool) -> None:
     """Say what the spool found when it was opened; loud when something was damaged or lost."""
     bad = report.damaged or report.lost or report.cursor_slots_bad > 1
     said = f"spool: {report.waiting} messages waiting"
@@ -308,3 +324,9 @@ def _say_recovery(report: RecoveryReport) -> None:
         said += f", {report.cut_bytes} bytes of a torn write cut"
         said += f", {report.damaged} damaged places, {report.lost} messages lost"
     log.log(logging.ERROR if bad else logging.INFO, "%s", said)
+    if report.changed:
+        log.error("spool: somebody has changed it: segment %s", ", ".join(map(str, report.changed)))
+    if not sealed:
+        log.warning("spool: not encrypted: there is no key")
+    elif report.plain:
+        log.warning("spool: %d segments from before there was a key are not encrypted; sent first", report.plain)

@@ -37,7 +37,7 @@ def port_status(port: Port, now: float) -> dict[str, Any]:
                 "profile": device.profile_id,
                 "firmware": device.firmware,
                 "digest": device.plan.digest.hex()[:16],
-                "refused": device.refused,
+                "refused": device.refused or device.barred,
                 "samples": device.samples,
                 "last_data_ns": device.last_data_ns,
                 "clock_offset_s": None if device.offset_s is None else round(device.offset_s, 3),
@@ -64,6 +64,7 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
             **asdict(forwarder.spool.counters),
             "waiting": forwarder.waiting,
             "fill": round(forwarder.spool.fill, 4),
+            "sealed_with": forwarder.spool.sealed_with,
         },
         "rings": [
             {"port": r.port, "fill": round(r.reader.fill, 3), "torn": r.reader.torn, "blocked": r.blocked}
@@ -78,7 +79,8 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
 
 def headline(acquire: dict[str, Any], forward: dict[str, Any], stuck: Sequence[str]) -> str:
     """Return one line for a person of what the roles of this process do: systemctl status shows it. {}: not here."""
-    said = [f"STUCK: {', '.join(stuck)}"] if stuck else []
+    said = ["LAB"] if "lab" in (acquire.get("mode"), forward.get("mode")) else []
+    said += [f"STUCK: {', '.join(stuck)}"] if stuck else []
     if acquire:
         states = [port["state"] for port in acquire["ports"]]
         receiving = states.count("receiving")

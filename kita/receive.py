@@ -8,7 +8,9 @@ A message is acknowledged to the broker only after it has been answered (manual 
 down with it in a crash comes again. What the broker forgets, the gateway sends again: only the HL7 ACK counts there.
 
 paho has its own thread and reconnects by itself. Its callbacks put deliveries on a bounded queue and do nothing else.
-When the queue is full, a delivery is left unacknowledged and counted; the gateway sends it again.
+When the queue is full, the callback waits: nothing more is read, so the broker waits too. A broker may send more than
+it was told to (mosquitto 2.0.11 after a pause of KITA), and one delivery left out would come after those behind it. If
+there is no room for long, the connection is ended: on the next one the broker begins again with the oldest.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import time
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
-from typing import Any
+from threading import Event
+from typing import Any, cast
 
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -26,7 +30,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.core.errors import ConfigError
+from gateway.security.certs.tls import Context, TlsFiles, TlsRules, client_context
 from kita.settings import KitaSettings
 
 log = logging.getLogger("mdi.kita")
@@ -34,6 +38,8 @@ log = logging.getLogger("mdi.kita")
 CONTENT_TYPE = "application/hl7-v2+er7; charset=utf-8"
 MAX_MESSAGE_BYTES = 1 << 20
 ACK_EXPIRY_S = 3600  # a gateway that is away longer sends the message again anyway
+FULL_S = 10.0  # a commit waits 1 s for the database at most (busy_ms); the broker gives up after 45 s of silence
+WAIT_S = 0.1  # between two looks whether KITA is to stop
 RECONNECT_S = 1  # first pause, doubling
 RECONNECT_MAX_S = 30
 _UP = re.compile(r"(mdi/v1/[a-z0-9-]+/[a-z0-9-]+/([a-z0-9-]+))/up/(?:oru-r01|wave|oru-r40)")
@@ -55,7 +61,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class ReceiveCounters:
-    """In messages. dropped: not taken because the queue was full; ignored: on no topic of a gateway, or too long."""
+    """In messages. dropped: not taken because the queue stayed full; ignored: on no topic of a gateway, or too long."""
 
     received: int = 0
     dropped: int = 0
@@ -74,16 +80,18 @@ class Receiver:
         self._where = f"{settings.host}:{settings.port}"
         self._filter = f"mdi/v1/{settings.site}/{settings.unit}/+/up/+"
         self._queue: Queue[Delivery] = Queue(maxsize=2 * settings.batch)
+        self._stopping = Event()
+        self._given_up = 0  # the number of the connection that had no room for a delivery: nothing behind it is taken
+        self._tls: Context | None = None
         self._client = self._make()
 
     def start(self) -> None:
         """Begin to connect; return at once. Raises: ConfigError when the certificates cannot be read."""
         settings = self._settings
         if settings.ca:
-            try:
-                self._client.tls_set(settings.ca, settings.cert or None, settings.key or None)
-            except OSError as fault:
-                raise ConfigError(f"certificates cannot be used: {fault.strerror}", settings.ca) from fault
+            files = TlsFiles(settings.ca, settings.cert, settings.key, settings.crl)
+            self._tls = client_context(files, TlsRules(settings.tls_min, settings.san))
+            self._client.tls_set_context(self._tls)
         self.state = f"connecting to {self._where}"
         if settings.protocol == "mqtt311":
             self._client.connect_async(settings.host, settings.port, settings.keepalive_s)
@@ -101,6 +109,7 @@ class Receiver:
 
     def stop(self) -> None:
         """Disconnect. What is taken and not answered comes again."""
+        self._stopping.set()
         self._client.disconnect()
         self._client.loop_stop()
         self.state = "stopped"
@@ -172,7 +181,11 @@ class Receiver:
         client.subscribe(self._filter, qos=1)
 
     def _on_connect_fail(self, _client: Client, _: Any) -> None:
-        self._is(logging.WARNING, f"no connection to {self._where}")
+        self._is(logging.WARNING, f"no connection to {self._where}{self._refusal()}")
+
+    def _refusal(self) -> str:
+        """Return what TLS has said of it, "" when nothing: a certificate is refused after the handshake (TLS 1.3)."""
+        return f": {self._tls.heard}" if self._tls and self._tls.heard else ""
 
     def _on_subscribe(self, _client: Client, _: Any, _mid: int, reasons: list[ReasonCode], _props: Any) -> None:
         if any(reason.is_failure for reason in reasons):
@@ -181,7 +194,7 @@ class Receiver:
             self._is(logging.INFO, f"connected to {self._where}")
 
     def _on_disconnect(self, _client: Client, _: Any, flags: DisconnectFlags, reason: ReasonCode, _props: Any) -> None:
-        why = f": {reason}" if flags.is_disconnect_packet_from_server else ""
+        why = f": {reason}" if flags.is_disconnect_packet_from_server else self._refusal()
         if reason.is_failure:
             self._is(logging.WARNING, f"connection to {self._where} lost{why}")
 
@@ -192,10 +205,27 @@ class Receiver:
             self.counters.ignored += 1
             client.ack(message.mid, message.qos)  # it would be ignored each time
             return
-        try:
-            self._queue.put_nowait(delivery)
-        except Full:
+        if not self._put(delivery):
             self.counters.dropped += 1
+            if self._given_up != self.counters.connects and (connection := client.socket()) is not None:
+                self._given_up = self.counters.connects
+                self._is(logging.ERROR, f"no room for {FULL_S:.0f} s: the connection to {self._where} begins anew")
+                cast("socket.socket", connection).shutdown(socket.SHUT_RDWR)
+
+    def _put(self, delivery: Delivery) -> bool:
+        """Put it on the queue, as soon as there is room. Return False when there is none for too long."""
+        if self._given_up == self.counters.connects:
+            return False
+        end = time.monotonic() + FULL_S
+        while not self._stopping.is_set():
+            try:
+                self._queue.put(delivery, timeout=WAIT_S)
+            except Full:
+                if time.monotonic() >= end:
+                    return False
+            else:
+                return True
+        return False
 
     def _delivery(self, message: MQTTMessage) -> Delivery | None:
         try:

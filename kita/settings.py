@@ -51,6 +51,15 @@ class KitaSettings(Settings):
     cert: str = field(default="", metadata=setting("File with the certificate of KITA; needs ca and key.", empty=True))
     key: str = field(default="", metadata=setting("File with the private key of KITA.", empty=True))
 
+    crl: str = field(
+        default="",
+        metadata=setting("File with the revocation lists of the broker's CAs; empty: not asked.", empty=True),
+    )
+    san: str = field(default="", metadata=setting("Name in the broker's certificate; empty: host.", empty=True))
+    tls_min: str = field(
+        default="1.3", metadata=setting("Lowest version of TLS that is spoken.", choices=("1.3", "1.2"))
+    )
+
     def __post_init__(self) -> None:
         """Raise ConfigError for a wrong value or an incomplete set of certificates."""
         super().__post_init__()

@@ -17,9 +17,10 @@ FILE_LINES, FUNCTION_LINES = 400, 40
 # Where everything is caught on purpose: the body of a thread must end with a word, never silently.
 SUPERVISORS = {
     "gateway/port.py": 1,
-    "gateway/reload.py": 2,
+    "gateway/reload.py": 3,
     "gateway/service.py": 1,
     "gateway/sinks/mqtt_connection.py": 1,
+    "gateway/security/audit/log.py": 1,
 }
 BANNED_WORDS = re.compile(r"(manager|handler|engine|processor|utils|helpers|common)", re.I)
 
@@ -89,7 +90,7 @@ def test_no_lock_on_the_hot_path() -> None:
     ("contract", "lines"),
     [
         ("gateway/core/protocol.py", 110),
-        ("gateway/core/message.py", 80),
+        ("gateway/core/message.py", 90),
         ("gateway/links/base.py", 60),
         ("gateway/sinks/base.py", 40),
     ],

@@ -20,9 +20,14 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import (
+    audit,
+    broker,
     capture,
+    certs,
+    decommission,
     demo,
     hl7,
+    keeping,
     kita,
     metrics,
     netrules,
@@ -35,6 +40,7 @@ from gateway.cli import (
     run,
     simulate,
     spool,
+    trust,
 )
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
@@ -61,11 +67,18 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
+app.command("backup")(keeping.backup)
+app.command("restore")(keeping.restore)
+app.command("decommission")(decommission.decommission)
+app.add_typer(certs.app, name="certs")
+app.add_typer(broker.app, name="broker")
+app.add_typer(audit.app, name="audit")
 app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
 app.add_typer(spool.app, name="spool")
+app.add_typer(trust.app, name="trust")
 
 
 @app.callback()

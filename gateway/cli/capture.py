@@ -25,6 +25,7 @@ from gateway.links.recorder import RecordingLink
 from gateway.port import guarded
 from gateway.profile_trace import recorded_settings
 from gateway.record import SUFFIX, Header, RecordingWriter, read_recording, utc_text
+from gateway.security.seal import Seal, needed
 
 SCRATCH_ROWS = 4096
 ForOption = Annotated[
@@ -179,7 +180,8 @@ def record(
 
     The driver speaks with the device as it always does, but nothing is forwarded. The gateway must not run
     meanwhile: a line has one owner. The bytes can name a patient (a monitor sends admission data): the file is
-    readable for its owner only; handle it accordingly. An existing file is never overwritten.
+    readable for its owner only, and sealed when there is a key ($CREDENTIALS_DIRECTORY/mdi-seal); in production nothing
+    is recorded without one. An existing file is never overwritten.
 
     \b
     mdi record stue3-seng2 bed3.mdirec --for 60 --note "waves missing"
@@ -190,7 +192,8 @@ def record(
     if chosen is None:
         known = ", ".join(p.settings.name for p in checked.ports)
         raise ConfigError(f"there is no port {port!r}", str(config), f"known: {known}")
-    writer = RecordingWriter(file, _header(checked, chosen, note))
+    seal = needed(Seal.read(), production=not checked.lab)
+    writer = RecordingWriter(file, _header(checked, chosen, note), seal=seal)
     link = RecordingLink(make_link(chosen), CLOCKS.utc_ns, writer)
     stop = stop_on_signals()
     recorded = make_port(checked, chosen, link, _scratch_ring())

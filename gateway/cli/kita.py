@@ -29,6 +29,7 @@ Database = Annotated[Path, typer.Option("--database", "-d", metavar="FILE", help
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="EUI-64", help="Only this device.")]
 ApartOption = Annotated[bool, typer.Option("--apart", help="Show what is kept apart: demo, test and training data.")]
 DEFAULT = Path("kita.db")
+LAB = "LAB: demo-, test- og træningsdata. Ingen patients tal."
 NOT_A_MONITOR = "Til dokumentation. Ikke overvågning og ikke alarm."
 CLOCK = {  # where the times of the sender are in doubt
     "unsynchronised": "ur uden synkronisering",
@@ -50,6 +51,11 @@ def run(
     ca: Annotated[str, typer.Option(metavar="FILE", help="CA certificates to check the broker against: TLS.")] = "",
     cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate of KITA; needs --ca and --key.")] = "",
     key: Annotated[str, typer.Option(metavar="FILE", help="Private key of KITA.")] = "",
+    crl: Annotated[
+        str, typer.Option(metavar="FILE", help="Revocation lists of the broker's CAs; empty: not asked.")
+    ] = "",
+    san: Annotated[str, typer.Option(metavar="NAME", help="Name in the broker's certificate; empty: the host.")] = "",
+    tls_min: Annotated[str, typer.Option(metavar="VERSION", help="Lowest version of TLS: 1.3 or 1.2.")] = "1.3",
 ) -> None:
     """Receive observations, check them, store them, and only then acknowledge them.
 
@@ -69,6 +75,9 @@ def run(
         ca=ca,
         cert=cert,
         key=key,
+        crl=crl,
+        san=san,
+        tls_min=tls_min,
     )
     notify = Notify(os.environ, os.getpid())
     run_kita(settings, stop_on_signals(), on_turn=Pulse(notify, time.monotonic))
@@ -162,7 +171,7 @@ def latest_command(
     print_table(
         str(database), ("apparat", "måling", "værdi", "enhed", "grænser", "gyldighed", "alder", "mærker"), cells
     )
-    out.print(NOT_A_MONITOR, style="dim")
+    _print_foot(apart)
 
 
 @app.command("alerts")
@@ -200,7 +209,7 @@ def alerts_command(
         if k.known and k.doubtful:
             said += f", {k.doubtful} flere er meldt: nogle kan være ovre"
         out.print(f"{k.device}: {said}", style="" if k.known and not k.doubtful else "bold red")
-    out.print(NOT_A_MONITOR, style="dim")
+    _print_foot(apart)
 
 
 @app.command("waves")
@@ -224,6 +233,13 @@ def waves_command(
         pieces = list(mine)
         out.print(f"{name}  {title}  {unit}  {pieces[0].rate_hz:g}/s")
         print_wave([(run.after_gap, run.samples) for run in pieces])
+    _print_foot(apart)
+
+
+def _print_foot(apart: bool) -> None:
+    """Say what this is not; and of what is kept apart, that it is nobody's."""
+    if apart:
+        out.print(LAB, style="bold yellow")
     out.print(NOT_A_MONITOR, style="dim")
 
 

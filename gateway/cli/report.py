@@ -54,7 +54,8 @@ def month(
     if json:
         print_json(made.as_json())
         return
-    out.print(f"{read.gateway.name}, {made.month}: {made.grade}", markup=False)
+    lab = "LAB, " if read.lab else ""
+    out.print(f"{lab}{read.gateway.name}, {made.month}: {made.grade}", markup=False)
     if not made.lost and not made.rejected:
         out.print("nothing was lost, and nothing rejected")
     else:

@@ -8,18 +8,25 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.auditing import audit_refusal, open_audit, say_violations
+from gateway.cli.certificates import show_certificates
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
 from gateway.config import Config, Device, read_config
-from gateway.core.errors import ConfigError
+from gateway.config_security import LAB
+from gateway.core.errors import ConfigError, MdiError
 from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
+from gateway.reload import accepted
+from gateway.security.audit import Event
 from gateway.security.policy import Violation, enforce, findings, violations
+from gateway.security.policy.enforce import exit_code
 from gateway.serve import Orders, serve
 from gateway.status import read_live_status
 
@@ -61,15 +68,42 @@ def forward(config: ConfigOption = DEFAULT) -> None:
 
 
 def _serve(path: Path, roles: tuple[str, ...]) -> None:
+    broken: list[Violation] = []
+
     def read() -> Config:
         config = read_config(path)
-        enforce(config, roles)
+        broken[:] = enforce(config, roles)
         if "forward" in roles:
             judge_plans(config)
         return config
 
     orders = orders_by_signal()
-    serve(read(), roles, orders, read)
+    writer = roles[0] if len(roles) == 1 else "run"
+    try:
+        config = read()
+    except MdiError as fault:
+        audit_refusal(path, writer, fault)
+        raise
+    with open_audit(config, writer) as audit:
+        error = ""
+        audit.write(Event.CONFIG_ACCEPTED, violations=len(broken), **accepted(config))
+        say_violations(audit, broken, config.security.mode)
+        mode, grade = config.security.mode, config.grade.letter
+        audit.write(
+            Event.START,
+            pid=os.getpid(),
+            version=version("mdi-edge-gateway"),
+            ports=len(config.ports),
+            mode=mode,
+            grade=grade,
+        )
+        try:
+            serve(config, roles, orders, read, audit)
+        except BaseException as fault:
+            error = type(fault).__name__
+            raise
+        finally:
+            audit.write(Event.STOP, orderly=not error, **({"error": error} if error else {}))
 
 
 def stop_on_signals() -> threading.Event:
@@ -130,7 +164,7 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     Reads everything that `mdi run` reads, and stops at the first thing that is wrong with one line: file, line, what,
     and what to write instead. Then the rules of zones and conduits are asked, and all that is broken is listed: rule,
     key, line, why, and what to change. In production that is an error; in lab it is a warning, as at the start.
-    The exit code is 0 when the gateway would start, else 2.
+    The exit code is 0 when the gateway would start, 3 when something that was signed was changed, else 2.
 
     \b
     mdi check --config new.toml && sudo cp new.toml /etc/mdi/mdi_config.toml
@@ -150,7 +184,7 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
         print_json(
             {"ok": good, "mode": checked.security.mode, "grade": asdict(checked.grade), "ports": ports, **judged}
         )
-        raise typer.Exit(0 if good else ConfigError.exit_code)
+        raise typer.Exit(0 if good else exit_code(broken))
     shown = ((port, link, device, profile, metrics) for port, _, link, device, profile, metrics, _ in rows)
     head = "LAB, correct" if checked.lab else "correct" if good else "refused"
     print_table(f"{config}: {head}", ("port", "link", "device", "profile", "metrics"), shown)
@@ -158,7 +192,7 @@ def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
     _show_broken("Rules that are broken: " + ("said, not enforced" if checked.lab else "not started"), broken)
     _show_broken("Findings, which stop nobody", tidy)
     if not good:
-        raise typer.Exit(ConfigError.exit_code)
+        raise typer.Exit(exit_code(broken))
 
 
 def _show_broken(title: str, broken: list[Violation]) -> None:
@@ -200,6 +234,8 @@ def status(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
 
 
 def _show_role(role: str, state: dict[str, Any]) -> None:
+    if state["mode"] == LAB:
+        out.print(f"{role}: LAB: nothing that leaves here is charted", style="bold yellow")
     alive = "alive" if state["alive"] else f"NOT alive, last seen {state['age_s']} s ago"
     out.print(f"{role}: {alive}, process {state['pid']}, clock {_clock(state['clock'])}")
     if state["stuck"]:
@@ -251,6 +287,7 @@ def _show(found: dict[str, Any]) -> None:
 
 def _show_forward(state: dict[str, Any]) -> None:
     counters, spool = state["counters"], state["spool"]
+    show_certificates(state)
     _show_grade(Grade(**state["grade"]))
     print_table(
         f"Forward: {state['sink']}" + (f"; {state['alarm']}" if state["alarm"] else ""),

@@ -13,8 +13,7 @@ class Message:
 
     seq: the spool's number of it, 1, 2, 3 … never used twice (see spool)
     control_id: MSH-10, the idempotency key; same id, same bytes, for ever
-    topic: where it goes, without patient data
-    payload: ER7 in UTF-8, segments end in CR
+    topic: where it goes, without patient data; payload: ER7 in UTF-8, segments end in CR
     """
 
     seq: int
@@ -71,8 +70,14 @@ class Sink(Protocol):
     def outcomes(self) -> list[Outcome]:
         """Return and forget what the receiver has said since the last call."""
 
+    def post(self, name: str, payload: bytes) -> None:
+        """Publish the newest word of this gateway on something, retained; no answer comes."""
+
     def session(self) -> int:
         """Return a number that grows with each new connection: on a change, resend what is unanswered."""
+
+    def protection(self) -> dict[str, Any]:
+        """Return how the connection is protected, as last seen."""
 
     def state(self) -> str:
         """Return one short line for a person: connected to …, waiting 4 s to reconnect …"""

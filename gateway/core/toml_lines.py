@@ -28,8 +28,16 @@ _TEXT = re.compile(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*\"|'[^']*'|#.*")
 _PART = re.compile(r"\"[^\"]*\"|'[^']*'|[A-Za-z0-9_\-]+")
 
 
+MAX_PARTS = 32  # of one dotted key; ours have four. tomllib takes time with their square: 0.1 MB took minutes
+_DEEP = re.compile(rf"(?:(?:\"[^\"]*+\"|'[^']*+'|(?<![A-Za-z0-9_\-])[A-Za-z0-9_\-]++)[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}")
+
+
 def load(text: str, where: str, error: type[MdiError]) -> dict[str, Any]:
     """Parse TOML; a syntax error becomes `error` with its line."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") >= MAX_PARTS and _DEEP.search(line):
+            what = f"a key of more than {MAX_PARTS} parts"
+            raise error(what, f"{where}:{number}", "a table needs no such nesting")
     try:
         return tomllib.loads(text)
     except RecursionError as fault:

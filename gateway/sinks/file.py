@@ -12,6 +12,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.core.errors import ConfigError, InternalError
 from gateway.core.message import Message, Outcome, Verdict
@@ -94,9 +95,16 @@ class FileSink:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
+    def post(self, name: str, payload: bytes) -> None:
+        """Do nothing: nobody listens at a folder."""
+
     def session(self) -> int:
         """A folder is one session for ever: each message is answered at once."""
         return 1
+
+    def protection(self) -> dict[str, Any]:
+        """Return {}: nothing leaves the box."""
+        return {}
 
     def state(self) -> str:
         """Return one line for a person."""

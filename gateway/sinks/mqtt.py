@@ -178,6 +178,10 @@ class MqttSink:
         self._outcomes.clear()
         return outcomes
 
+    def post(self, name: str, payload: bytes) -> None:
+        """Publish on …/status/NAME, retained, in this session and each that comes."""
+        self._connection.post(f"{self._topics.status}/{name}", payload)
+
     def session(self) -> int:
         """Return the number of connections so far."""
         self._drain()

@@ -116,6 +116,9 @@ class Connection:
         self._ready_at: float | None = None
         self._granted: Ready | None = None  # what CONNACK said, until all is ready
         self._status_mid = 0  # packet id of "online", 0 when it is answered
+        self._posts: dict[str, bytes] = {}  # by topic: retained, said again in each session
+        self._post_queue: SimpleQueue[str] = SimpleQueue()  # topics that are to be said
+        self._post_mids: dict[int, str] = {}  # without PUBACK
         self._renewing = False  # it ends because of a new certificate: the next one begins at once
         self._said = ""
         self._others, self._others_since = 0, 0.0  # acknowledgements of nothing under way, in this second
@@ -131,6 +134,11 @@ class Connection:
         if self._thread.is_alive():
             self._thread.join(CONNECT_TIMEOUT_S + GOODBYE_S + TICK_S)
 
+    def post(self, topic: str, payload: bytes) -> None:
+        """Say something that stays with the broker. Any thread may call it."""
+        self._posts[topic] = payload
+        self._post_queue.put(topic)
+
     def drop(self, reason: str) -> None:
         """End this connection and make another one, because of `reason`."""
         self._reason = self._reason or reason
@@ -142,6 +150,7 @@ class Connection:
         while not self._stop.is_set():
             self.state = f"connecting to {self._where}"
             self._reason, self._ready_at, self._granted, self._status_mid = "", None, None, 0
+            self._post_mids.clear()
             self._renewing = False
             try:
                 self._live()
@@ -197,6 +206,7 @@ class Connection:
         began = time.monotonic()
         while client.loop(TICK_S) == MQTT_ERR_SUCCESS:
             self.due = time.monotonic() + ROUND_S
+            self._say_posts(client)
             if self._stop.is_set():
                 self._goodbye(client)
                 return
@@ -211,6 +221,13 @@ class Connection:
                 self._disconnect(client)
                 return
         self._reason = self._reason or "connection lost"
+
+    def _say_posts(self, client: Client) -> None:
+        """One at a time: what the broker may hold belongs to the messages."""
+        if self._ready_at is None or self._post_mids or self._post_queue.empty():
+            return
+        topic = self._post_queue.get()
+        self._post_mids[client.publish(topic, self._posts[topic], qos=1, retain=True).mid] = topic
 
     def _goodbye(self, client: Client) -> None:
         """The orderly end: an orderly DISCONNECT cancels the Will, so offline is said here."""
@@ -288,6 +305,10 @@ class Connection:
         self._status_mid = client.publish(self._topics.status, b"online", qos=1, retain=True).mid
 
     def _on_publish(self, _client: Client, _: Any, mid: int, reason: ReasonCode, _props: Any) -> None:
+        if topic := self._post_mids.pop(mid, ""):
+            if reason.is_failure:
+                log.warning("the broker refuses %s: %s", topic, reason)
+            return
         if mid != self._status_mid:
             self.events.put(Puback(mid, reason.value, str(reason)))
             return
@@ -296,6 +317,8 @@ class Connection:
         if reason.is_failure:
             own = self.tls.own() if self.tls else []
             refused = "; ".join((f"; the broker refuses {self._topics.status}: {reason}", *own))
+        for topic in self._posts:
+            self._post_queue.put(topic)
         assert self._granted is not None  # CONNACK comes before any PUBACK
         self._ready_at = time.monotonic()
         self.state = f"connected to {self._where}{refused}"

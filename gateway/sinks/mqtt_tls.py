@@ -37,11 +37,13 @@ class Tls:
         self._refused: Stamp = ()  # of files that were looked at and cannot be used
         self._look_at = 0.0
         self._context: Context | None = None
+        self._own_sha256 = ""
 
     def context(self) -> Context:
         """Return the context of a new connection, from the files as they are now. Raises: ConfigError."""
         self._stamp, self._refused, self._context = self._now(), (), None
         self._context = client_context(self._files, self._rules)
+        self._own_sha256 = self._fingerprint()
         return self._context
 
     def changed(self, now: float) -> bool:
@@ -90,13 +92,20 @@ class Tls:
         own = [finding.text for finding in found]
         return [*own, f"it is self-signed: {cert.subject}"] if cert.self_issued else own
 
+    def _fingerprint(self) -> str:
+        try:
+            certs = read_certificates(Path(self._files.cert).read_bytes()) if self._files.cert else []
+        except (OSError, ConfigError):
+            return ""
+        return certs[0].sha256 if certs else ""
+
     def seen(self) -> dict[str, Any]:
         """Return what the last handshake agreed on, and the broker's certificate."""
         context = self._context
         if context is None or not context.peer:
             return {"policy": str(self._rules)}
         seen: dict[str, Any] = {"policy": str(self._rules), "version": context.version, "cipher": context.cipher}
-        return seen | {"broker": self._broker(context.peer).as_dict()}
+        return seen | {"own_sha256": self._own_sha256, "broker": self._broker(context.peer).as_dict()}
 
     def _broker(self, der: bytes) -> CertificateState:
         cert, now, wanted = read_der(der), datetime.now(UTC), self._rules.name or self._host

@@ -157,13 +157,13 @@ def decoded(heard: list[tuple[int, bool, bytes]]) -> Said:
 
 def runs(system: System) -> dict[str, list[WaveRun]]:
     found: dict[str, list[WaveRun]] = {}
-    for run in waves(system.database, None, apart=False, since_ns=0):
+    for run in waves(system.database, None, apart=True, since_ns=0):
         found.setdefault(run.ref_id, []).append(run)
     return found
 
 
 def now(system: System) -> tuple[list[AlertNow], list[Alerting]]:
-    return alerts(system.database, None, apart=False, now_ns=time.time_ns())
+    return alerts(system.database, None, apart=True, now_ns=time.time_ns())
 
 
 def active(system: System) -> set[tuple[str, str]]:
@@ -207,7 +207,7 @@ def test_every_sample_of_every_wave_is_in_kita_once_in_order_and_in_time(system:
             assert abs(jump) < SECOND
     forward, counts = system.forward(), system.counts()
     assert (forward["counters"]["expired"], forward["counters"]["rows_lost"]) == (0, 0)
-    assert (counts["dead_letters"], counts["apart"], counts["repeated"]) == (0, 0, 0)
+    assert (counts["dead_letters"], counts["observations"], counts["repeated"]) == (0, 0, 0)
     (device,) = forward["devices"]
     assert (device["lost"], device["rejected"], device["difference"]) == (0, 0, 0)
     assert device["seen"] == device["acknowledged"] + device["waiting"] + device["left_out"]
@@ -281,15 +281,13 @@ def test_a_wave_that_nobody_took_in_time_is_declared_and_values_are_not(tmp_path
         assert sum(len(run.samples) for run in stored) + lost == sum(map(len, said.waves["MDC_PULS_OXIM_PLETH"]))
         assert s.counts()["dead_letters"] == 0
         (device,) = s.forward()["devices"]
-        values = s.counts()["observations"]
+        values = s.counts()["apart"]
         assert device["acknowledged"] == sum(len(r.samples) for r in stored) + values + _alert_messages(s)
         assert (device["lost"], device["waiting"], device["difference"]) == (lost, 0, 0)
 
 
 def _alert_messages(system: System) -> int:
-    """Alerts and signs of life that KITA has stored: one message each, without an observation or a wave."""
-    question = (
-        "SELECT count(*) FROM message WHERE id NOT IN (SELECT message FROM observation UNION SELECT message FROM wave)"
-    )
+    """Alerts and signs of life that KITA has stored: one message each, without a value or a wave."""
+    question = "SELECT count(*) FROM message WHERE id NOT IN (SELECT message FROM apart UNION SELECT message FROM wave)"
     ((_, ((n,),)),) = ask(system.database, {"alerts": question})
     return int(n)

@@ -111,7 +111,7 @@ def test_kita_holds_each_numeric_sample_exactly_once(shared: Path, system: Syste
     assert forward["counters"]["accepted"] == forward["counters"]["messages"] == system.counts()["messages"]
     assert (forward["spool"]["waiting"], forward["counters"]["rows_lost"], forward["counters"]["rejected"]) == (0, 0, 0)
     counts = system.counts()
-    assert (counts["apart"], counts["dead_letters"], counts["repeated"]) == (0, 0, 0)
+    assert (counts["observations"], counts["dead_letters"], counts["repeated"]) == (0, 0, 0)  # nothing is charted
     nbp = [row for row in stored(system) if row[0].startswith("MDC_PRESS_BLD_NONINV")]
     assert nbp
     assert all(value is None and validity == "NA" for _, _, value, _, validity in nbp)

@@ -57,7 +57,7 @@ def told(database: Path) -> list[tuple[str, float, int, int]]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         return db.execute(
             "SELECT m.clock, m.clock_step_s, min(o.t_utc_ns), max(o.t_utc_ns) FROM message m"
-            " JOIN observation o ON o.message = m.id GROUP BY m.id ORDER BY m.id"
+            " JOIN apart o ON o.message = m.id GROUP BY m.id ORDER BY m.id"
         ).fetchall()
 
 
@@ -138,9 +138,9 @@ def test_1970_at_boot_is_marked_until_ntp_sets_the_clock(tmp_path: Path) -> None
         for _ in range(scaled(1, 20)):
             clock = WallClock(tmp_path, 40 - time.time())
             under(rig, clock)
-            wait_until(lambda: latest(rig.database)[0].clock == "unset", rig.logs, 30)
+            wait_until(lambda: latest(rig.database, apart=True)[0].clock == "unset", rig.logs, 30)
             rig.wait_flowing()
-            shown = latest(rig.database)[0]
+            shown = latest(rig.database, apart=True)[0]
             row.violations += [f"shown at {shown.t_utc_ns}"] if shown.t_utc_ns is not None else []
             age_s = (time.time_ns() - shown.order_ns) / 1e9
             row.violations += [] if age_s < 60 else [f"shown as {age_s:.0f} s old"]

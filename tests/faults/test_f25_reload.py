@@ -123,7 +123,7 @@ def hang_up(rig: Rig) -> None:
 def places(database: Path) -> dict[int, str]:
     """Return n -> bed of d2, as KITA holds it."""
     sql = (
-        "SELECT o.value, message.location FROM observation o JOIN device ON device.id = o.device"
+        "SELECT o.value, message.location FROM apart o JOIN device ON device.id = o.device"
         f" JOIN message ON message.id = o.message WHERE device.identity LIKE '%{eui64_of('d2')}%'"
     )
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:

@@ -40,7 +40,7 @@ def verdict(
         for n, value in enumerate(held, 1):
             db.execute("INSERT INTO message VALUES (?,'s','f',?,x'00','','',0,'',0)", (n, str(n)))
             row = (n, n, 1, "1.1.1.1", 1, "MDC", value, None, "", "VLD", 0, "F", n, "")
-            db.execute(f"INSERT INTO observation VALUES ({','.join('?' * 14)})", row)
+            db.execute(f"INSERT INTO apart VALUES ({','.join('?' * 14)})", row)
     status = {"acquire": {"ports": [{"name": "d1-line", "ring": {"seen": seen}}]}} if seen is not None else {}
     logs = {"gateway": folder / "gateway.log"}
     return judge(Traces({"d1": folder / "d1.ledger"}, folder / "kita.db", folder, events, ended, logs, status))

@@ -13,6 +13,8 @@ from pathlib import Path
 from gateway.config import Config, read_config
 from gateway.core.frame import Identified
 from gateway.security.onboard import actions, approval
+from gateway.security.onboard.journal import moment
+from gateway.security.onboard.life import Step
 from gateway.security.onboard.observed import Observed, read_observed, write_observed
 from gateway.security.onboard.record import read_record
 from gateway.security.onboard.standing import Standing, standing
@@ -63,13 +65,13 @@ zone = "bed"
 kind = "file"
 device = "{folder}/out"
 why = "messages"
-[[port]]
-name = "line"
-driver = "ascii_line"
-ring_rows = {rows}
-link = {{ kind = "tcp", host = "{host}", port = 7000 }}
 """
 DEVICE = """
+[[port]]
+name = "{line}"
+driver = "ascii_line"
+ring_rows = {rows}
+link = {{ kind = "tcp", host = "{host}", port = {tcp} }}
 [[port.device]]
 name = "{name}"
 profile = "ledger/counter"
@@ -94,7 +96,7 @@ medico = "Medicoteknik"
 it = "Drift"
 [use]
 device = "{device}"
-port = "line"
+port = "{port}"
 conduits = ["line", "out"]
 [review]
 next = "{review}"
@@ -132,21 +134,22 @@ class Ward:
         (self.etc_dir / "devices.d").mkdir()
         (self.etc_dir / "risks").mkdir()
         for number, device in enumerate(devices, 1):
-            self.record(f"A-{number}", device)
+            self.record(f"A-{number}", device, port="line" if number == 1 else f"line{number}")
 
     # ---- what people write
 
     @property
     def config(self) -> Config:
         text = HEAD.format(folder=self.folder, **self.given)
-        for number, name in enumerate(self.devices):
-            text += DEVICE.format(name=name, number=number, bed=self.given["bed"])
+        for number, name in enumerate(self.devices, 1):
+            line, tcp = "line" if number == 1 else f"line{number}", 6999 + number
+            text += DEVICE.format(name=name, number=number, line=line, tcp=tcp, **self.given)
         path = self.folder / "mdi_config.toml"
         path.write_text(text, encoding="utf-8")
         return read_config(path)
 
     def record(self, asset: str, device: str = "pump", **given: str) -> Path:
-        usual = {"firmware": "1.0", "review": "2027-06-01", "risks": "[]", "more": ""}
+        usual = {"firmware": "1.0", "review": "2027-06-01", "risks": "[]", "more": "", "port": "line"}
         path = self.etc_dir / "devices.d" / f"{asset}.toml"
         path.write_text(RECORD.format(asset=asset, device=device, **(usual | given)), encoding="utf-8")
         read_record(path)
@@ -170,10 +173,15 @@ class Ward:
         self.sign(asset, rev, "mso", "jkr")
         return rev
 
+    def hand(self, step: Step, asset: str = "A-1", by: str = "tni") -> Standing:
+        """One person on the box."""
+        self.later(seconds=1)
+        return actions.by_hand(self.config, self.trust, asset, step, by, "fordi", self.now)
+
     def says(self, device: str = "pump", firmware: str = "1.0", model: str = "C1", serial: str = "") -> None:
         """The running gateway has seen this."""
         state_dir = self.folder / "state"
-        one = Observed.of(Identified("Ærø", model, firmware, serial), actions.moment(self.now))
+        one = Observed.of(Identified("Ærø", model, firmware, serial), moment(self.now))
         write_observed(state_dir, read_observed(state_dir) | {device: one})
 
     def later(self, **by: float) -> None:

@@ -20,6 +20,7 @@ from tests.parts.broker import HOST, Mosquitto
 from tests.parts.equation import unbalanced
 from tests.parts.wait import wait_until
 
+TABLE = "apart"  # what a lab sends is never charted: KITA keeps it apart from observations, and these stay empty
 CONFIG = """
 [security]
 mode = "lab"
@@ -169,17 +170,17 @@ class System:
         forward = self.forward()
         return bool(forward) and forward["spool"]["waiting"] == 0 and all(r["fill"] == 0 for r in forward["rings"])
 
-    def rows(self, table: str = "observation") -> list[tuple[Any, ...]]:
-        """All observations: (ref_id, code, value, unit, validity, t_utc_ns)."""
+    def rows(self, table: str = TABLE) -> list[tuple[Any, ...]]:
+        """All that was measured: (ref_id, code, value, unit, validity, t_utc_ns)."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute(
                 f"SELECT ref_id, code, value, unit, validity, t_utc_ns FROM {table} ORDER BY id"
             ).fetchall()
 
     def texts(self) -> list[tuple[str, str]]:
-        """All observations whose value is a text: (ref_id, text)."""
+        """All that was measured whose value is a text: (ref_id, text)."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            return db.execute("SELECT ref_id, text FROM observation WHERE text IS NOT NULL ORDER BY id").fetchall()
+            return db.execute(f"SELECT ref_id, text FROM {TABLE} WHERE text IS NOT NULL ORDER BY id").fetchall()
 
     def counts(self) -> dict[str, int]:
         from kita.query import count

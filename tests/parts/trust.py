@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway.config import Config
 from gateway.security.trust.minisign import SecretKey, sign
+from gateway.security.trust.signed import digest
 
 ROLE = {
     "mso": "it-security",
@@ -87,3 +89,13 @@ class Hospital:
         comment = f"purpose={purpose} file={file or path.name} rev={rev} valid_until={valid_until}{more}"
         for name in names:
             path.with_name(f"{path.name}.{name}.minisig").write_text(self.sign(name, path.read_bytes(), comment))
+
+    def sign_all(self, config: Config, rev: int = 1) -> None:
+        """Sign a configuration as it was read, by two people, and each own profile it uses, by the supplier."""
+        self.sign_file(config.path, "configuration", "mso", "jkr", rev=rev)
+        for name in {device.settings.profile for device in config.devices}:
+            item = config.profiles.item(name)
+            if item.packaged:
+                raise ValueError(f"{name} is packaged: copy it to a folder of profiles of the test")
+            more = "".join(f" sha256:{n}={digest(d)}" for n, d in item.beside.items())
+            self.sign_file(item.path, "profile", "lev", file=f"{name}.toml", rev=rev, more=more)

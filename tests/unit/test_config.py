@@ -13,6 +13,7 @@ from gateway import registry
 from gateway.config import read_config
 from gateway.core.errors import ConfigError
 from gateway.core.settings import Settings
+from gateway.security.policy import violations
 from tests.conftest import ROOT
 
 SAMPLE = (ROOT / "mdi_config.toml").read_text(encoding="utf-8")
@@ -149,6 +150,18 @@ def test_a_link_of_made_up_values_is_refused_in_production(tmp_path: Path, kind:
     text = SAMPLE.replace('kind = "can"', kind, 1).replace('interface = "socketcan"\nchannel = "can0"\n', "")
     if "loopback" in kind:
         text = text.replace(kind, kind + '\nname = "x"', 1)
-    with pytest.raises(ConfigError, match="in production"):
-        read_config(write(tmp_path, text))
-    read_config(write(tmp_path, text.replace('# processing_id = "P"', 'processing_id = "T"')))
+    (broken,) = (v for v in violations(read_config(write(tmp_path, text))) if v.rule == "link-made-up")
+    assert "in production" in broken.why
+    assert broken.where.endswith(f":{line_with(text, kind.splitlines()[0])}")
+
+
+def test_a_lab_sends_nothing_that_could_be_charted(tmp_path: Path) -> None:
+    lab = SAMPLE.replace('mode = "production"', 'mode = "lab"')
+    config = read_config(write(tmp_path, lab))
+    assert (config.gateway.processing_id, config.grade.letter) == ("T", "C")
+    assert config.grade.reasons[0] == "lab"
+    with pytest.raises(ConfigError, match="in lab") as caught:
+        read_config(write(tmp_path, lab.replace('# processing_id = "P"', 'processing_id = "P"')))
+    assert caught.value.where.endswith(f":{line_with(lab, 'processing_id =')}")
+    assert read_config(write(tmp_path, lab.replace('# processing_id = "P"', 'processing_id = "D"'))).grade.letter == "C"
+    assert read_config(write(tmp_path, SAMPLE)).gateway.processing_id == "P"

@@ -38,6 +38,13 @@ def test_the_worst_that_holds_is_the_grade(
     assert all(reason in str(found) for reason in found.reasons)
 
 
+def test_a_lab_is_never_better_than_c_whatever_it_is_made_of() -> None:
+    for released_by in ReleasedBy:
+        for processing_id in "PTD":
+            found = grade(processing_id, released_by, (), lab=True)
+            assert (found.letter, found.reasons[0]) == ("C", "lab")
+
+
 def test_every_sink_says_whose_word_releases() -> None:
     said = {
         "mqtt": find("sink", "mqtt").released_by(MqttSettings(host="broker")),

@@ -23,6 +23,7 @@ DEVICE = {
 STATUS: dict[str, Any] = {
     "acquire": {
         "alive": True,
+        "mode": "lab",
         "clock": {"steps": 2},
         "ports": [
             {
@@ -38,6 +39,7 @@ STATUS: dict[str, Any] = {
     },
     "forward": {
         "alive": False,
+        "mode": "lab",
         "clock": {"steps": 0},
         "devices": [DEVICE],
         "sink": "connected to broker:8883",

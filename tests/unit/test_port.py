@@ -319,3 +319,12 @@ def test_1970_at_boot_is_marked_until_somebody_sets_the_clock() -> None:
     rig.reader.rewind()
     told = [state_of(block.clock, rig.reader.note).quality for block in rig.reader.read(1000)]
     assert told == [ClockQuality.UNSET, ClockQuality.STEPPED]
+
+
+def test_of_a_barred_device_nothing_is_taken_until_it_is_free_again() -> None:
+    rig = Rig([(1, b"a")], [(2, b"b")], [(3, b"c")])
+    device = rig.port.devices[0]
+    rig.link.script.insert(1, lambda: setattr(device, "barred", "suspended"))
+    rig.link.script.insert(3, lambda: setattr(device, "barred", ""))
+    assert [value for _, value in rig.run()] == [97.0, 99.0]
+    assert rig.port.counters.refused_frames == 1

@@ -21,6 +21,7 @@ from gateway.record import (
     HEADER_MAX,
     MAGIC,
     RECORD_MAX,
+    SEALED_VERSION,
     VERSION,
     Direction,
     Header,
@@ -229,8 +230,8 @@ def test_a_header_has_exactly_our_keys(path: Path, header: bytes, reason: str) -
 
 
 def test_another_version_and_an_endless_header_are_refused(path: Path) -> None:
-    path.write_bytes(FIXED.pack(MAGIC, VERSION + 1, 2, zlib.crc32(b"{}")) + b"{}")
-    with pytest.raises(ConfigError, match=f"version {VERSION + 1}"):
+    path.write_bytes(FIXED.pack(MAGIC, SEALED_VERSION + 1, 2, zlib.crc32(b"{}")) + b"{}")
+    with pytest.raises(ConfigError, match=f"version {SEALED_VERSION + 1}"):
         read_recording(path)
     path.write_bytes(FIXED.pack(MAGIC, VERSION, HEADER_MAX + 1, 0) + bytes(HEADER_MAX + 1))
     with pytest.raises(ConfigError, match="header is damaged"):

@@ -107,7 +107,7 @@ def test_the_command_tells_it_to_people_and_programs(root: Path) -> None:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     people = said("2026-11")
-    assert "guarantee A" in people
+    assert people.startswith("LAB, gw, 2026-11: guarantee C: lab")
     assert "ring full" in people
     totals = json.loads(said("2026-11", "--json"))["totals"]
     assert {"device": "monitor", "reason": "ring full", "samples": 5} in totals

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.security.audit.entry import Checkpoint, genesis, line_of, parse_line
+from gateway.security.audit.entry import Checkpoint, checkpoint_of, genesis, line_of, parse_line
 from gateway.security.audit.events import Event, Fact
 from gateway.security.audit.files import Files
 
@@ -47,19 +47,22 @@ class Chain:
     ) -> None:
         self.folder, self.gateway, self.writer = folder, gateway, writer
         self.seq, self.head = 0, genesis(gateway, writer)
+        self.written: list[bytes] = []  # lines that nobody has handed on yet
         self.anchored = 0  # number of the last entry that a checkpoint covers
         self._files, self._stamp = files, stamp
         self._file_bytes, self._limit = file_bytes, limit_bytes
         self._known: list[_File] = []  # oldest first
         self._fd = self._lock_fd = -1
         self._warned = False
+        self._excess = False  # the last file goes on behind what is whole
 
     def open(self) -> None:
         """Take the folder, read its end. Raises: BlockingIOError when another process writes here."""
         self._files.make_dir(self.folder)
         self._lock_fd = self._files.open(self.folder / LOCK, create=True)
         self._files.lock(self._lock_fd)
-        self._recover()
+        with suppress(OSError):  # a full disk must not stop the start: the first entry tries again
+            self._recover()
 
     def close(self) -> None:
         """Give the folder back."""
@@ -75,7 +78,7 @@ class Chain:
         return sum(file.size for file in self._known)
 
     def append(self, event: Event, subject: str, actor: str, facts: Mapping[str, Fact]) -> None:
-        """Write one entry, durably."""
+        """Write one entry, durably; `written` has the line then."""
         if self._fd < 0:
             self._recover()
         self._append(event, subject, actor, facts)
@@ -112,12 +115,15 @@ class Chain:
         line, h = line_of(entry)
         try:
             self._write(self._fd, line, last.size)
+            if self._excess:  # of a torn write, and this line is the one that says so: in one sync
+                self._files.truncate(self._fd, last.size + len(line))
             self._files.sync(self._fd)
         except BaseException:
             self._forget()
             raise
         last.size += len(line)
-        self.seq, self.head = self.seq + 1, h
+        self.written.append(line)
+        self.seq, self.head, self._excess = self.seq + 1, h, False
 
     def _write(self, fd: int, data: bytes, offset: int) -> None:
         while data:
@@ -195,29 +201,43 @@ class Chain:
         return b"".join(parts)
 
     def _recover(self) -> None:
+        try:
+            self._read_end()
+        except BaseException:
+            self._forget()
+            raise
+
+    def _read_end(self) -> None:
         """Read the end of the chain, cut what a crash left half written, and say so."""
         self._forget()
         self.seq, self.head, self._known, torn = 0, genesis(self.gateway, self.writer), [], b""
+        signed: Checkpoint | None = None
         names = sorted(n for n in self._files.names(self.folder) if n.endswith(SUFFIX) and n[:-6].isdecimal())
         for name in names:
             path = self.folder / name
             text = self._content(path)
             whole, rest = _split(text)
             if rest and name == names[-1]:
-                torn = rest
-                self._cut(path, len(whole))
-                text = whole
+                torn, text = rest, whole
             self._known.append(_File(path, int(name[:-6]), len(text)))
             self._stand_at(text)
-        self._read_anchor()
+            signed = _last_checkpoint(text, self.gateway) or signed
+        self.anchored = signed.seq if signed else 0
         if self._known:
             self._fd = self._files.open(self._known[-1].path)
-            if self._known[-1].size == 0 and self._known[-1].first != self.seq + 1:  # nothing was ever written there
+            self._excess = bool(torn)
+            self._files.sync(self._fd)  # what a killed process wrote and did not sync, the next power cut would take
+            self._files.sync_dir(self.folder)
+            if (
+                not torn and self._known[-1].size == 0 and self._known[-1].first != self.seq + 1
+            ):  # nothing was ever written there
                 self._files.close(self._fd)
                 self._fd = -1
                 self._files.remove(self._known.pop().path)
-                self._recover()
+                self._read_end()
                 return
+        if signed is not None:
+            self._put(self.folder / CHECKPOINT, signed.text + b"\n")  # a crash came between the chain and this file
         if torn:
             facts: dict[str, Fact] = {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
             self._append(Event.AUDIT_TORN, "", "", facts)
@@ -234,19 +254,13 @@ class Chain:
             self.seq, self.head = seq, head
             return
 
-    def _cut(self, path: Path, size: int) -> None:
-        fd = self._files.open(path)
-        try:
-            self._files.truncate(fd, size)
-            self._files.sync(fd)
-        finally:
-            self._files.close(fd)
 
-    def _read_anchor(self) -> None:
-        self.anchored = 0
-        with suppress(OSError, ValueError):
-            found = Checkpoint.parse(self._content(self.folder / CHECKPOINT))
-            self.anchored = min(found.seq, self.seq)
+def _last_checkpoint(text: bytes, gateway: str) -> Checkpoint | None:
+    """Return the last checkpoint in a file's text."""
+    for line in reversed(text.splitlines()):
+        if b'"event":"audit_checkpoint"' in line and (entry := parse_line(line)):
+            return checkpoint_of(entry, gateway)
+    return None
 
 
 def _split(text: bytes) -> tuple[bytes, bytes]:

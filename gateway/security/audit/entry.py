@@ -102,3 +102,13 @@ class Checkpoint:
         if type(found["seq"]) is not int or not all(isinstance(v, str) for k, v in found.items() if k != "seq"):
             raise ValueError("not a checkpoint")
         return cls(**found)
+
+
+def checkpoint_of(entry: Mapping[str, Any], gateway: str) -> Checkpoint | None:
+    """Return the checkpoint that an entry of event audit_checkpoint tells of; None when it is none."""
+    try:
+        facts = entry["facts"]
+        said = {name: str(facts[name]) for name in ("head", "t_utc", "key", "sig")}
+        return Checkpoint(gateway, str(entry["writer"]), int(facts["of"]), **said)
+    except (KeyError, ValueError, TypeError):
+        return None

@@ -92,6 +92,7 @@ class Event(StrEnum):
     ACCESS_GRANTED = "access_granted"
     ACCESS_DENIED = "access_denied"
     TRANSMIT_REFUSED = "transmit_refused"
+    MESSAGE_REJECTED = "message_rejected"
     UPDATE = "update"
     DRIFT_NETWORK = "drift_network"
     SELFTEST = "selftest"
@@ -116,7 +117,16 @@ class Kind:
 
 _SHA = {"sha256": DIGEST}
 _SIGNED = {"file": NAME, "signer": PERSON, "rev": COUNT, **_SHA}
-_ONBOARD = {"state": NAME, "was": NAME, "person": PERSON, "role": NAME, "rule": RULE, "rev": COUNT, **_SHA}
+_ONBOARD = {
+    "state": NAME,
+    "was": NAME,
+    "port": NAME,
+    "person": PERSON,
+    "role": NAME,
+    "rule": RULE,
+    "rev": COUNT,
+    **_SHA,
+}
 _CERTIFICATE = {"fingerprint": DIGEST, "serial": BYTES, "not_after": DAY, "days_left": COUNT, "rule": RULE, "use": NAME}
 _ACCESS = {"role": NAME, "verb": NAME, "uid": COUNT, "rule": RULE, "person": PERSON, "via": NAME}
 _LOSS = {"messages": COUNT, "records": COUNT, "samples": COUNT, "first": COUNT, "last": COUNT}
@@ -169,7 +179,7 @@ CATALOGUE: Mapping[Event, Kind] = {
         "A device was not opened, or its data was not taken.",
         "Device refused",
         "Apparat afvist",
-        {"port": NAME, "state": NAME, "rule": RULE, "error": KIND, **_SHA},
+        {"port": NAME, "state": NAME, "profile": NAME, "rule": RULE, "error": KIND, **_SHA},
     ),
     Event.DEVICE_SUSPENDED: Kind("A device was suspended.", "Device suspended", "Apparat suspenderet", _ONBOARD),
     Event.DEVICE_RESUMED: Kind("A suspension ended.", "Device resumed", "Apparat genoptaget", _ONBOARD),
@@ -219,7 +229,7 @@ CATALOGUE: Mapping[Event, Kind] = {
         "The broker, or the way to it, was refused, or the broker refuses us. code: MQTT reason code.",
         "Broker refused",
         "Broker afvist",
-        {"rule": RULE, "code": COUNT, "fingerprint": DIGEST},
+        {"rule": RULE, "code": COUNT, "count": COUNT, "fingerprint": DIGEST},
     ),
     Event.SPOOL_TAMPERED: Kind(
         "What lies in the spool is not what was written.", "Spool tampered with", "Spool er ændret", _LOSS
@@ -246,6 +256,12 @@ CATALOGUE: Mapping[Event, Kind] = {
         "Writing to a device refused",
         "Skrivning til apparat afvist",
         {"count": COUNT, "bytes": COUNT, "device": NAME},
+    ),
+    Event.MESSAGE_REJECTED: Kind(
+        "The receiver will never take these messages; they are in the side file, with what it said.",
+        "Messages rejected",
+        "Meddelelser forkastet",
+        {"count": COUNT},
     ),
     Event.UPDATE: Kind(
         "Another version of the program runs than before.",

@@ -38,6 +38,7 @@ QUEUE = 4096  # events that may wait for the disk
 SAME_PER_MINUTE = 20  # of one event about one subject: a port that is refused each second must not push out the rest
 LOCK_WAIT_S = 5.0  # two commands at the same time: one waits
 FLUSH_S = 5.0
+Said = Callable[[bytes], None]
 
 
 class Audit(Protocol):
@@ -50,10 +51,17 @@ class Audit(Protocol):
         facts: as CATALOGUE[event] allows; others are left out, and the entry says which.
         """
 
+    def status(self) -> dict[str, Any]:
+        """Return how the log itself stands, {} of a silent one."""
+
 
 class _Silent:
     def write(self, event: Event, subject: str = "", /, *, actor: str = "", **facts: object) -> None:
         """Say nothing."""
+
+    def status(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
 
 
 def silent() -> Audit:
@@ -101,7 +109,7 @@ class AuditLog:
         clocks: Clocks,
         files: Files,
         limits: tuple[int, int],
-        said: Callable[[bytes], None] | None,
+        said: Said,
     ) -> None:
         self.writer, self.actor = writer, _user()
         self._clocks, self._boot, self._said = clocks, boot_id(), said
@@ -127,12 +135,12 @@ class AuditLog:
         clocks: Clocks | None = None,
         files: Files | None = None,
         limits: tuple[int, int] = (FILE_BYTES, LIMIT_BYTES),
-        said: Callable[[bytes], None] | None = None,
+        said: Said = lambda _: None,
     ) -> Self:
         """Begin to write in folder/writer, where folder is state_dir/audit.
 
-        gateway: its name, part of the chain. limits: bytes of a file, and of all. said: called with each entry as it is
-        written, and with each checkpoint, in the thread of the log; it must not wait long.
+        gateway: its name, part of the chain. limits: bytes of a file, and of all. said: called with each line when it
+        is durable, in the thread of the log; it must not wait long, nor raise.
 
         Raises: ConfigError when another process writes there, or the folder or the key cannot be used.
         """
@@ -282,16 +290,21 @@ class AuditLog:
         self._signed_at = self._clocks.mono_ns()
         self.checkpoint = self._chain.checkpoint(self._key.public, self._key.sign, self.actor)
         self._open_entries = 0
-        if self._said:
-            self._said(self.checkpoint.text)
+
+    def _hand_on(self) -> None:
+        lines, self._chain.written = self._chain.written, []
+        for line in lines:
+            self._said(line)
 
     def _guarded(self, act: Callable[[], object]) -> bool:
         """Do something with the disk; trouble is said once, and the gateway goes on."""
         try:
             act()
-        except OSError as fault:
-            if self._trouble != (fault.strerror or type(fault).__name__):
-                self._trouble = fault.strerror or type(fault).__name__
+            self._hand_on()
+        except Exception as fault:  # a disk, or a bug of ours: neither ends this thread, both are shown
+            trouble = (fault.strerror if isinstance(fault, OSError) else "") or type(fault).__name__
+            if self._trouble != trouble:
+                self._trouble = trouble
                 log.error("the audit log cannot be written: %s; data flows on, events are lost", self._trouble)
             return False
         if self._trouble:

@@ -5,7 +5,6 @@ Thresholds of days left are those of the onboarding review: 60, 30, 14, 7.
 
 from __future__ import annotations
 
-import logging
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,8 +17,6 @@ from cryptography import x509
 from gateway.core.errors import ConfigError
 from gateway.security.certs.judge import Fault, Finding, dates, days_left, judge_client, revocation, said
 from gateway.security.certs.x509 import Certificate, read_certificates
-
-log = logging.getLogger("mdi.certs")
 
 THRESHOLDS = (60, 30, 14, 7)  # days left at which a warning is due
 GATEWAY, CA, CRL, NEXT, PREVIOUS, BROKER = "gateway", "ca", "crl", "next", "previous", "broker"
@@ -214,30 +211,3 @@ def _revocation_lists(path: str, now: datetime) -> Iterator[CertificateState]:
             faults=text,
             kinds=(Fault.CRL.value,) if over else (),
         )
-
-
-class Expiry:
-    """Warns of each certificate once per threshold, and again at the next one. A new certificate begins anew."""
-
-    def __init__(self) -> None:
-        self._said: dict[tuple[str, str], int] = {}
-
-    def due(self, states: Iterable[CertificateState]) -> list[CertificateState]:
-        """Return those that have passed a threshold since the last call; the first call tells of all before."""
-        found = []
-        for state in states:
-            if state.warn is None or state.role == PREVIOUS:
-                continue
-            key = state.path, state.sha256
-            if self._said.get(key, THRESHOLDS[0] + 1) > state.warn:
-                self._said[key] = state.warn
-                found.append(state)
-        return found
-
-
-def warning(state: CertificateState) -> str:
-    """Return one line for the log."""
-    name = state.subject or state.path
-    if state.days_left is not None and state.days_left <= 0:
-        return f"the {state.role} certificate {name} has EXPIRED: it was valid until {state.not_after}"
-    return f"the {state.role} certificate {name} expires in {state.days_left:.0f} days, {state.not_after}"

@@ -10,6 +10,7 @@ and appendix A.1): that it was refused comes as an alert with the first read. `C
 
 from __future__ import annotations
 
+import select
 import ssl
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.core.errors import ConfigError
 
 VERSIONS = {"1.3": ssl.TLSVersion.TLSv1_3, "1.2": ssl.TLSVersion.TLSv1_2}
 CIPHERS_12 = "ECDHE+AESGCM:ECDHE+CHACHA20"  # forward secrecy and an AEAD; those of TLS 1.3 have both anyway
+VERDICT_S = 0.5  # some round trips of a wide network
 LEVEL = "@SECLEVEL=2"  # 112 bits: no RSA below 2048, no SHA-1 (SSL_CTX_set_security_level(3))
 
 
@@ -69,6 +71,7 @@ class _Socket(ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:
         try:
             super().do_handshake(block)
+            self._await_verdict()
         except OSError as fault:
             self._hear(fault)
             raise
@@ -76,6 +79,23 @@ class _Socket(ssl.SSLSocket):
         if isinstance(context, Context):
             context.version, context.peer = self.version() or "", self.getpeercert(True) or b""
             context.cipher = (self.cipher() or ("",))[0]
+
+    def _await_verdict(self) -> None:
+        """Wait for what a server sends after it has looked at the client's certificate: session tickets, or an alert.
+
+        So a refusal is heard before anything is written: writing to a server that has gone can hide its alert. A server
+        without tickets costs VERDICT_S. Raises: SSLError, the alert.
+        """
+        waits, _, _ = select.select([self], [], [], VERDICT_S if self.version() == "TLSv1.3" else 0)
+        if waits:
+            patience = self.gettimeout()
+            self.setblocking(False)
+            try:
+                super().recv(1)  # a broker says nothing before CONNECT (MQTT 5.0, 3.1): tickets only
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            finally:
+                self.settimeout(patience)
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         try:
@@ -120,7 +140,7 @@ def client_context(files: TlsFiles, rules: TlsRules) -> Context:
         _load(context.load_verify_locations, files.crl, "no revocation list in this file", files.crl)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     if files.cert:
-        why = "certificate and key do not fit, are weak or cannot be read"
+        why = "certificate or key cannot be used"
         _load(context.load_cert_chain, files.cert, why, files.cert, files.key, _no_password)
     return context
 
@@ -129,7 +149,8 @@ def _load(load: Any, where: str, why: str, *arguments: Any) -> None:
     try:
         load(*arguments)
     except ssl.SSLError as fault:
-        raise ConfigError(f"{why}: {_reason(fault)}", where, "look at it with: mdi certs status") from fault
+        known = _OWN.get(str(fault.reason), _reason(fault))
+        raise ConfigError(f"{why}: {known}", where, "look at it with: mdi certs status") from fault
     except OSError as fault:
         raise ConfigError(f"{why}: {fault.strerror}", where, "check path and rights") from fault
 
@@ -157,6 +178,16 @@ _SERVER = {
     66: "certificate has a key that is too weak",
     67: "certificate comes from a CA with a key that is too weak",
     68: "certificate is signed with a hash that is too weak",
+}
+# what OpenSSL says of a certificate or key of our own
+_OWN = {
+    "EE_KEY_TOO_SMALL": "the key is too weak",
+    "CA_KEY_TOO_SMALL": "the key of its CA is too weak",
+    "CA_MD_TOO_WEAK": "it is signed with a hash that is too weak",
+    "EE_MD_TOO_WEAK": "it is signed with a hash that is too weak",
+    "KEY_VALUES_MISMATCH": "certificate and key do not fit",
+    "KEY_TYPE_MISMATCH": "certificate and key do not fit",
+    "NO_START_LINE": "it is no PEM file",
 }
 # alerts (RFC 8446, 6.2), by what OpenSSL calls them -> what the server says of the client
 _CLIENT = {

@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway.config import Config, Device, Port
 from gateway.core.profile import Profile
-from gateway.security.onboard.canonical import digest
+from gateway.security.onboard.canonical import EXACT, canonical, digest
 from gateway.security.onboard.record import DeviceRecord, Risk
 
 RULES_VERSION = 1  # of the policy: counted up when a rule is added, falls away, or means something else
@@ -95,8 +95,12 @@ def differences(was: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, 
     """Yield what differs between two contents, field by field: (dotted path, was, now); None: not there."""
     if isinstance(was, Mapping) and isinstance(now, Mapping):
         for key in sorted({*was, *now}):
-            yield from differences(was.get(key), now.get(key), f"{path}.{key}" if path else key)
-    elif was != now or type(was) is not type(now):
+            at = f"{path}.{key}" if path else key
+            if key in was and key in now:
+                yield from differences(was[key], now[key], at)
+            else:
+                yield at, was.get(key), now.get(key)
+    elif canonical(was) != canonical(now):
         yield path, was, now
 
 
@@ -106,7 +110,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT:
         return int(value)
     return value
 
@@ -121,5 +125,5 @@ def _meaning(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, float)):
         return value
     if isinstance(value, int):
-        return value if abs(value) < 1 << 53 else str(value)
+        return value if abs(value) <= EXACT else str(value)
     return str(value)

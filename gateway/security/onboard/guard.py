@@ -88,9 +88,13 @@ class Guard:
         self.look(config, {})
 
     def admits(self, config: Config) -> Config:
-        """Return what of a configuration may be opened now; judges it if it is not the one judged last."""
-        self.look(config, {})
-        return admitted(config, self.standings)
+        """Return what of a configuration may be opened now. Of any thread: nothing is written or said."""
+        now = self._now()
+        return admitted(config, standing(config, self._people(config, now), now))
+
+    def refused(self, name: str) -> None:
+        """Write down that something unknown was plugged in."""
+        self._audit.write(Event.DEVICE_REFUSED, name, rule="not-configured")
 
     @property
     def open(self) -> frozenset[str]:

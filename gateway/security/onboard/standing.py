@@ -25,6 +25,7 @@ from gateway.security.onboard.journal import Past, journal_path, past, read_acts
 from gateway.security.onboard.life import State, Step, lived
 from gateway.security.onboard.observed import Activated, Observed, read_activated, read_observed
 from gateway.security.onboard.record import DeviceRecord, Risk, read_records, read_risks
+from gateway.security.trust.load import read_people
 from gateway.security.trust.people import Person, Trust
 
 STOPPED = (State.SUSPENDED, State.REVOKED, State.RETIRED)  # a person said so
@@ -271,6 +272,6 @@ def _until(record: DeviceRecord, risks: Mapping[str, Risk], verdict: Verdict | N
 def read_trust(config: Config, now: datetime) -> tuple[Trust | None, str]:
     """Return the people this gateway trusts, or None and why they cannot be read."""
     try:
-        return Trust.read(Path(config.security.etc_dir), now), ""
+        return read_people(Path(config.security.etc_dir), Path(config.gateway.state_dir), now), ""
     except MdiError as fault:
         return None, str(fault)

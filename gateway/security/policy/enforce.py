@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterable
 
 from gateway.config import Config
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, TrustError
 from gateway.security.policy.registry import Facts, Violation, judge
+from gateway.security.policy.signature_rules import judged
 
 log = logging.getLogger("mdi.policy")
 
@@ -20,10 +21,16 @@ class PolicyError(ConfigError):
         what = f"{many} broken, and the mode is production: not started"
         super().__init__(what, where, "mdi check lists them")
         self.violations = violations
+        self.exit_code = exit_code(violations)
 
     def __str__(self) -> str:
         """Return one line, and below it one for each violation."""
         return "\n".join([f"{self.where}: {self.what}", *map(str, self.violations)])
+
+
+def exit_code(violations: Iterable[Violation]) -> int:
+    """Return 3 when something that was signed is not what is there, else 2."""
+    return TrustError.exit_code if any(v.tamper for v in violations) else ConfigError.exit_code
 
 
 def enforce(config: Config, roles: Iterable[str]) -> list[Violation]:
@@ -31,12 +38,15 @@ def enforce(config: Config, roles: Iterable[str]) -> list[Violation]:
 
     Raises: PolicyError in production, when anything is broken that stops.
     """
-    found = judge(config, Facts(roles=frozenset(roles), starting=True))
+    facts = Facts(roles=frozenset(roles), starting=True)
+    found = judge(config, facts)
     stopping = [violation for violation in found if violation.stops]
     if stopping and not config.lab:
         raise PolicyError(str(config.path), stopping)
     if config.lab:
         log.warning("LAB: rules are said and not enforced; nothing that leaves here is charted")
+    else:
+        judged(config, facts.now, facts.roles).accept()
     for violation in found:
         log.warning("%s", violation)
     return found

@@ -25,6 +25,9 @@ MODULES = (  # named, not imported: some stand above this one
     "gateway.security.policy.protected",
     "gateway.security.policy.leaving",
     "gateway.security.policy.zones",
+    "gateway.security.policy.signature_rules",
+    "gateway.security.policy.seal_rules",
+    "gateway.security.policy.certs_rules",
 )
 RULES = 1  # an approval is for this version; raised when a rule comes, goes, or allows more or less than before
 ROLES = frozenset({"acquire", "forward"})
@@ -45,12 +48,16 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What a rule found. path: the key in the document, ("port", 0, "link", "host"); where: when it is another file."""
+    """What a rule found. path: the key in the document, ("port", 0, "link", "host"); where: when it is another file.
+
+    tamper: something that was signed is not what is there (exit code 3)
+    """
 
     path: tuple[str | int, ...]
     why: str
     hint: str
     where: str = ""
+    tamper: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Violation:
     why: str
     hint: str
     stops: bool = True
+    tamper: bool = False
 
     def __str__(self) -> str:
         """Return one line for a person."""
@@ -122,7 +130,7 @@ def findings(config: Config, facts: Facts | None = None) -> list[Violation]:
 
 def _violation(config: Config, one: Rule, broken: Broken) -> Violation:
     where = broken.where or config.where(*broken.path)
-    return Violation(one.name, key_text(config, broken.path), where, broken.why, broken.hint, one.stops)
+    return Violation(one.name, key_text(config, broken.path), where, broken.why, broken.hint, one.stops, broken.tamper)
 
 
 def key_text(config: Config, path: tuple[str | int, ...]) -> str:

@@ -26,3 +26,4 @@ REASONS = (
     "expired",  # the signature's own end has passed
     "rolled_back",  # a lower revision than was seen before
 )
+TAMPER = frozenset({"changed", "signature_changed", "comment_changed", "wrong_file", "rolled_back"})  # exit code 3

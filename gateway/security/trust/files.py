@@ -28,7 +28,7 @@ def read_file(path: Path, most: int = MAX_FILE) -> bytes:
 
 def read_signatures(path: Path) -> list[tuple[str, str]]:
     """Return (file name, text) of FILE.minisig and each FILE.NAME.minisig. Raises: TrustError when there is none."""
-    names = sorted(p for p in _beside(path) if p.name == path.name + SUFFIX or _of_person(p.name, path.name))
+    names = _signatures(path)
     if not names:
         raise TrustError("is not signed", str(path), f"have it signed: {path.name}{SUFFIX} is missing", "unsigned")
     if len(names) > MAX_SIGNATURES:
@@ -42,11 +42,17 @@ def read_signatures(path: Path) -> list[tuple[str, str]]:
     return texts
 
 
-def _beside(path: Path) -> list[Path]:
+def is_signed(path: Path) -> bool:
+    """Tell whether there is any signature of a file, good or bad."""
+    return bool(_signatures(path))
+
+
+def _signatures(path: Path) -> list[Path]:
     try:
-        return list(path.parent.iterdir())
+        beside = list(path.parent.iterdir())
     except OSError:
         return []
+    return sorted(p for p in beside if p.name == path.name + SUFFIX or _of_person(p.name, path.name))
 
 
 def _of_person(name: str, file: str) -> bool:

@@ -18,6 +18,7 @@ or more, two of them must have signed: nobody adds a person alone.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class Trust:
     rev: int
     threshold: int
     people: tuple[Person, ...]
+    sha256: str = ""
 
     @classmethod
     def read(cls, etc_dir: Path, now: datetime) -> Trust:
@@ -165,7 +167,7 @@ class _Reader:
     """Turns the verified text into a Trust; each fault has its line."""
 
     def __init__(self, path: Path, data: bytes) -> None:
-        self.path = path
+        self.path, self.data = path, data
         try:
             self.text = data.decode("utf-8")
         except UnicodeDecodeError:
@@ -191,7 +193,7 @@ class _Reader:
             values = [getattr(person, what) for person in people]
             if len(set(values)) != len(values) or len({p.key.id for p in people}) != len(people):
                 raise TrustError(f"two people with the same {what}", str(self.path), "one name and one key to each")
-        return Trust(self.path, now, roots, rev, threshold, people)
+        return Trust(self.path, now, roots, rev, threshold, people, hashlib.sha256(self.data).hexdigest())
 
     def person(self, i: int, table: Mapping[str, Any]) -> Person:
         for key, value in table.items():
