@@ -101,7 +101,8 @@ def test_what_is_changed_by_hand_is_found_written_down_and_restored(box: Box, wh
     code, said = box.mdi("--diff", "--restore")
     assert (code, sorted(one["kind"] for one in said["drift"])) == (DRIFT, wanted)
     assert box.kinds() == []
-    written_down = "".join(path.read_text(encoding="utf-8", errors="replace") for path in box.audit.iterdir() if path.is_file())
+    files = [path for path in box.audit.iterdir() if path.is_file()]
+    written_down = "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     assert "drift_network" in written_down
     assert wanted[0] in written_down
 

@@ -29,7 +29,7 @@ BUSES = ("can", "can_active")  # kinds of link to a bus that is a network interf
 
 def dropins(config: Config, found: Ways) -> dict[str, str]:
     """Return unit -> its drop-in; no way, no network. Pure."""
-    made = {}
+    made: dict[str, str] = {}
     for user, of_user in USERS.items():
         addresses = sorted({a for way in found.ways if user in way.users for a in way.addresses})
         families = sorted({f"AF_INET{'6' * (ipaddress.ip_network(a).version == 6)}" for a in addresses})
