@@ -93,6 +93,11 @@ def ask(name: str) -> bytes:
         return line.recv(ANSWER_MAX)
 
 
+def listen_only(name: str) -> bool:
+    """Tell whether the controller of a bus only listens, as the kernel says now. Raises: OSError, ValueError."""
+    return not parse(ask(name)).fault
+
+
 def fault_of(name: str) -> str:
     """Return why the bus `name` may not be opened, "" when it cannot send. What is not known is a fault."""
     try:

@@ -108,6 +108,12 @@ def test_the_port_of_a_controller_that_may_send_is_not_opened_in_production(
         link.write(b"\0" * 16)
 
 
+def test_the_dossier_is_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags in (LISTEN_ONLY, 0):
+        monkeypatch.setattr(can_mode, "ask", lambda name, flags=flags: answer(name, flags=flags))
+        assert can_mode.listen_only("can0") == bool(flags)
+
+
 def test_it_is_asked_anew_at_each_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """A controller may be set otherwise while its interface is down, and the port opens it again."""
     kind = registry.find("link", "can")

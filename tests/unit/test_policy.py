@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Config, read_config
 from gateway.core.errors import ConfigError
+from gateway.reload import Reload
 from gateway.security.policy import (
     PolicyError,
     Violation,
@@ -23,6 +26,7 @@ from gateway.security.policy import (
 )
 from gateway.security.policy.conduits import covers, host_matches, path_matches
 from tests.conftest import ROOT
+from tests.parts.system import fresh_environment
 
 SAMPLE = (ROOT / "mdi_config.toml").read_text(encoding="utf-8")
 OWN = tuple(f"gateway.security.policy.{module}" for module in ("opened", "protected", "leaving", "zones"))
@@ -311,3 +315,44 @@ def test_the_table_of_rules_in_the_documentation_is_the_rules() -> None:
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     table = set(re.findall(r"(?m)^\| `([a-z0-9.-]+)` \| (.*) \| (stops|finding) \|$", text))
     assert table == {(rule.name, rule.says, "stops" if rule.stops else "finding") for rule in rules()}
+
+
+def test_a_reload_that_breaks_a_rule_is_refused_whole(tmp_path: Path) -> None:
+    running = config_of(tmp_path)
+    broken = config_of(tmp_path, *BROKEN["can-controller"][0])
+
+    def read() -> Config:
+        enforce(broken, ("acquire",))
+        return broken
+
+    reload = Reload(running, read, None, None)
+    reload.begin()
+    reload.end()
+    assert reload.config is running
+    assert not reload.said["ok"]
+    assert "can-controller" in reload.said["said"]
+
+
+def test_a_running_gateway_cannot_be_made_a_lab(tmp_path: Path) -> None:
+    running = config_of(tmp_path)
+    lab = config_of(tmp_path, ('mode = "production"', 'mode = "lab"'))
+    reload = Reload(running, lambda: lab, None, None)
+    reload.begin()
+    reload.end()
+    assert reload.config is running
+    assert "[security] mode" in reload.said["said"]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("command", ["check", "run", "acquire", "forward"])
+def test_no_command_starts_what_breaks_rules_and_all_are_listed(tmp_path: Path, command: str) -> None:
+    names = ("port-conduit", "can-controller", "sink-mqtt5", "zone-known")
+    config = config_of(tmp_path, *(change for name in names for change in BROKEN[name][0]))
+    words = [sys.executable, "-m", "gateway.cli.app", command, "--config", str(config.path)]
+    environment = fresh_environment() | {"COLUMNS": "400"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 2, done.stderr
+    for name in names:
+        assert f"[{name}]" in done.stdout + done.stderr
+    assert not (tmp_path / "run").exists()
+    assert "Traceback" not in done.stderr
