@@ -6,6 +6,7 @@ the standard here, not from the code under test.
 
 from __future__ import annotations
 
+import ast
 import random
 import re
 import select
@@ -281,3 +282,44 @@ def test_bus_the_link_that_may_ask_in_a_lab_only_asks(tmp_path: Path) -> None:
         assert 0x601 <= message.arbitration_id <= 0x67F
         assert (message.is_extended_id, message.is_remote_frame, message.is_error_frame) == (False, False, False)
         assert message.data[0] in (0x40, 0x60, 0x70, 0x80)
+
+
+# ---- the code: every call that puts bytes on a line is known
+
+SENDS = {"send", "sendto", "sendall", "sendmsg", "send_periodic", "sendfile"}
+LINES = {"link", "_link", "line", "_line", "_inner", "bus", "_bus", "os", "_socket", "_line_socket", "_port"}
+KNOWN = {
+    "gateway/port.py": 1,  # behind the gate
+    "gateway/probe.py": 1,  # behind the gate
+    "gateway/links/guarded.py": 1,  # passes on
+    "gateway/links/recorder.py": 1,  # passes on
+    "gateway/links/descriptor.py": 1,  # serial and TCP: what the port has let through
+    "gateway/links/udp.py": 1,  # the same
+    "gateway/links/can_active.py": 1,  # upload requests; refused in production by a rule
+    "gateway/links/can_mode.py": 1,  # the question to the kernel
+    "gateway/links/socketcand.py": 1,  # the opening words to the daemon
+}
+
+
+def test_code_every_call_that_puts_bytes_on_a_line_is_known() -> None:
+    """Also in a driver or a link that is still to be written: what is new must be entered here, and be looked at."""
+    paths = [*(ROOT / "drivers").rglob("*.py"), *(ROOT / "gateway" / "links").glob("*.py")]
+    paths += [
+        ROOT / "gateway" / name for name in ("port.py", "acquire.py", "probe.py", "probe_line.py", "probe_trial.py")
+    ]
+    found: dict[str, int] = {}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner = node.func.value
+            name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
+            if node.func.attr in SENDS or (node.func.attr in ("write", "writev", "pwrite") and name in LINES):
+                where = str(path.relative_to(ROOT))
+                found[where] = found.get(where, 0) + 1
+    assert found == KNOWN
+
+
+def test_code_the_words_to_a_socketcand_daemon_never_send_a_frame() -> None:
+    text = (ROOT / "gateway/links/socketcand.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"[\"']< ?([a-z]+)", text)) == {"open", "rawmode"}
