@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import (
+    admin,
     audit,
     broker,
     capture,
@@ -72,6 +73,7 @@ app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
 app.add_typer(spool.app, name="spool")
 app.add_typer(trust.app, name="trust")
+app.add_typer(admin.app, name="admin")
 
 
 @app.callback()
