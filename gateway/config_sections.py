@@ -102,6 +102,12 @@ class SpoolSettings(Settings):
         default="none",
         metadata=setting("none, or zstd: needs the package zstandard (extra zstd).", choices=("none", "zstd")),
     )
+    turn_over_h: float = field(
+        default=24.0,
+        metadata=setting(
+            "A segment takes messages for so long at most; it is removed when all in it are answered.", "h", low=1
+        ),
+    )
 
 
 @dataclass(frozen=True)

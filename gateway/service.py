@@ -84,10 +84,11 @@ class Forward:
             segment_bytes=config.spool.segment_mib << 20,
             limit_bytes=config.spool.limit_mib << 20,
             compression=config.spool.compression,
+            turn_over_s=config.spool.turn_over_h * 3600,
             seal=needed(Seal.read(), config.security.mode == PRODUCTION),
             clock=lambda: (time.monotonic_ns(), time.time_ns()),
         )
-        _say_recovery(self.spool.report)
+        _say_recovery(self.spool.report, bool(self.spool.sealed_with))
         base = f"mdi/v1/{gateway.site}/{gateway.unit}/{gateway.name}"
         self.sink = config.sink_kind.create(config.sink, base, config.tls_rules)
         self._base = base
@@ -315,7 +316,7 @@ def routing(config: Config, device: str) -> tuple[object, ...]:
     return routes, config.receiver, config.forward.rows_per_message
 
 
-def _say_recovery(report: RecoveryReport) -> None:
+def _say_recovery(report: RecoveryReport, sealed: bool) -> None:
     """Say what the spool found when it was opened; loud when something was damaged or lost."""
     bad = report.damaged or report.lost or report.cursor_slots_bad > 1
     said = f"spool: {report.waiting} messages waiting"
@@ -323,3 +324,9 @@ def _say_recovery(report: RecoveryReport) -> None:
         said += f", {report.cut_bytes} bytes of a torn write cut"
         said += f", {report.damaged} damaged places, {report.lost} messages lost"
     log.log(logging.ERROR if bad else logging.INFO, "%s", said)
+    if report.changed:
+        log.error("spool: somebody has changed it: segment %s", ", ".join(map(str, report.changed)))
+    if not sealed:
+        log.warning("spool: not encrypted: there is no key")
+    elif report.plain:
+        log.warning("spool: %d segments from before there was a key are not encrypted; sent first", report.plain)

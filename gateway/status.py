@@ -64,6 +64,7 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
             **asdict(forwarder.spool.counters),
             "waiting": forwarder.waiting,
             "fill": round(forwarder.spool.fill, 4),
+            "sealed_with": forwarder.spool.sealed_with,
         },
         "rings": [
             {"port": r.port, "fill": round(r.reader.fill, 3), "torn": r.reader.torn, "blocked": r.blocked}

@@ -8,7 +8,9 @@ A message is acknowledged to the broker only after it has been answered (manual 
 down with it in a crash comes again. What the broker forgets, the gateway sends again: only the HL7 ACK counts there.
 
 paho has its own thread and reconnects by itself. Its callbacks put deliveries on a bounded queue and do nothing else.
-When the queue is full, a delivery is left unacknowledged and counted; the gateway sends it again.
+When the queue is full, the callback waits: nothing more is read, so the broker waits too. A broker may send more than
+it was told to (mosquitto 2.0.11 after a pause of KITA), and one delivery left out would come after those behind it. If
+there is no room for long, the connection is ended: on the next one the broker begins again with the oldest.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import time
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
-from typing import Any
+from threading import Event
+from typing import Any, cast
 
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -34,6 +38,8 @@ log = logging.getLogger("mdi.kita")
 CONTENT_TYPE = "application/hl7-v2+er7; charset=utf-8"
 MAX_MESSAGE_BYTES = 1 << 20
 ACK_EXPIRY_S = 3600  # a gateway that is away longer sends the message again anyway
+FULL_S = 10.0  # a commit waits 1 s for the database at most (busy_ms); the broker gives up after 45 s of silence
+WAIT_S = 0.1  # between two looks whether KITA is to stop
 RECONNECT_S = 1  # first pause, doubling
 RECONNECT_MAX_S = 30
 _UP = re.compile(r"(mdi/v1/[a-z0-9-]+/[a-z0-9-]+/([a-z0-9-]+))/up/(?:oru-r01|wave|oru-r40)")
@@ -55,7 +61,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class ReceiveCounters:
-    """In messages. dropped: not taken because the queue was full; ignored: on no topic of a gateway, or too long."""
+    """In messages. dropped: not taken because the queue stayed full; ignored: on no topic of a gateway, or too long."""
 
     received: int = 0
     dropped: int = 0
@@ -74,6 +80,8 @@ class Receiver:
         self._where = f"{settings.host}:{settings.port}"
         self._filter = f"mdi/v1/{settings.site}/{settings.unit}/+/up/+"
         self._queue: Queue[Delivery] = Queue(maxsize=2 * settings.batch)
+        self._stopping = Event()
+        self._given_up = 0  # the number of the connection that had no room for a delivery: nothing behind it is taken
         self._tls: Context | None = None
         self._client = self._make()
 
@@ -101,6 +109,7 @@ class Receiver:
 
     def stop(self) -> None:
         """Disconnect. What is taken and not answered comes again."""
+        self._stopping.set()
         self._client.disconnect()
         self._client.loop_stop()
         self.state = "stopped"
@@ -196,10 +205,27 @@ class Receiver:
             self.counters.ignored += 1
             client.ack(message.mid, message.qos)  # it would be ignored each time
             return
-        try:
-            self._queue.put_nowait(delivery)
-        except Full:
+        if not self._put(delivery):
             self.counters.dropped += 1
+            if self._given_up != self.counters.connects and (connection := client.socket()) is not None:
+                self._given_up = self.counters.connects
+                self._is(logging.ERROR, f"no room for {FULL_S:.0f} s: the connection to {self._where} begins anew")
+                cast("socket.socket", connection).shutdown(socket.SHUT_RDWR)
+
+    def _put(self, delivery: Delivery) -> bool:
+        """Put it on the queue, as soon as there is room. Return False when there is none for too long."""
+        if self._given_up == self.counters.connects:
+            return False
+        end = time.monotonic() + FULL_S
+        while not self._stopping.is_set():
+            try:
+                self._queue.put(delivery, timeout=WAIT_S)
+            except Full:
+                if time.monotonic() >= end:
+                    return False
+            else:
+                return True
+        return False
 
     def _delivery(self, message: MQTTMessage) -> Delivery | None:
         try:

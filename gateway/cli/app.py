@@ -25,8 +25,10 @@ from gateway.cli import (
     broker,
     capture,
     certs,
+    decommission,
     demo,
     hl7,
+    keeping,
     kita,
     metrics,
     probe,
@@ -64,6 +66,9 @@ app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("probe")(probe.probe)
 app.command("prosim")(prosim.prosim)
+app.command("backup")(keeping.backup)
+app.command("restore")(keeping.restore)
+app.command("decommission")(decommission.decommission)
 app.add_typer(certs.app, name="certs")
 app.add_typer(broker.app, name="broker")
 app.add_typer(audit.app, name="audit")

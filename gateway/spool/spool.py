@@ -15,6 +15,7 @@ damaged bytes.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from contextlib import ExitStack, suppress
@@ -62,9 +63,18 @@ class Spool:
     """
 
     def __init__(
-        self, disk: Disk, path: Path, covers: Covers, sizes: tuple[int, int], clock: Clock, compressed: bool
+        self,
+        disk: Disk,
+        path: Path,
+        covers: Covers,
+        sizes: tuple[int, int],
+        clock: Clock,
+        compressed: bool,
+        turn_over_ns: float,
     ) -> None:
         """Use `open`."""
+        self._turn_over_ns = turn_over_ns
+        self._covers = covers
         self._disk = disk
         self._compressed = compressed
         self._gateway = covers.gateway
@@ -91,6 +101,7 @@ class Spool:
         segment_bytes: int = SEGMENT_BYTES,
         limit_bytes: int = 128 * SEGMENT_BYTES,
         compression: str = "none",
+        turn_over_s: float = math.inf,
         seal: Seal | None = None,
         files: Files | None = None,
         clock: Clock,
@@ -100,6 +111,7 @@ class Spool:
         gateway: its id, [A-Za-z0-9._-], first part of every control id
         limit_bytes: beyond it the oldest periodic messages are dropped and declared lost
         compression: "none" or "zstd", of what is appended from now on; the spool may hold both
+        turn_over_s: a segment takes messages for so long at most, so that what is answered does not stay for ever
         seal: what is written from now on is sealed with it; None: it is plain
         Raises: ConfigError when it is another gateway's, of another format, sealed with a key that is not here, or open
         elsewhere, and when zstd is needed and not installed.
@@ -119,7 +131,7 @@ class Spool:
         covers, sizes = Covers(gateway, seal), (segment_bytes, limit_bytes)
         with ExitStack() as opened, disk.typed("open the spool"):
             opened.callback(disk.close_all)
-            spool = cls(disk, Path(path), covers, sizes, clock, compression == "zstd")
+            spool = cls(disk, Path(path), covers, sizes, clock, compression == "zstd", turn_over_s * 1e9)
             opened.pop_all()
         return spool
 
@@ -182,6 +194,11 @@ class Spool:
     def waiting(self) -> int:
         """Messages neither acknowledged, rejected nor declared lost, unsynced ones included."""
         return self._store.waiting
+
+    @property
+    def sealed_with(self) -> str:
+        """Which key seals what is written; "" when it is plain."""
+        return self._covers.seal.key_id if self._covers.seal else ""
 
     @property
     def fill(self) -> float:
@@ -301,6 +318,7 @@ class Spool:
         self._ticked_ns = now
         try:
             self._store.fullness.relax()
+            self._store.turn_over(self._turn_over_ns)
             self.checkpoint()
             self._resender.look()  # the cursor is saved: what is resent is known to have been rejected
         except SpoolRefused:

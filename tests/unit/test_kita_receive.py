@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ class FakeClient:
         self.acked: list[int] = []
         self.published: list[tuple[str, bytes]] = []
         self.subscribed: list[str] = []
+        self.ended = 0
+
+    def socket(self) -> FakeClient:
+        return self
+
+    def shutdown(self, _how: int) -> None:
+        self.ended += 1
 
     def ack(self, packet_id: int, _qos: int) -> None:
         self.acked.append(packet_id)
@@ -85,15 +93,47 @@ def test_the_packet_id_of_a_connection_before_is_not_acknowledged_on_this_one() 
     assert rig.client.acked == []
 
 
-def test_what_does_not_fit_the_queue_stays_with_the_broker_and_the_gateway() -> None:
+def test_a_full_queue_makes_the_broker_wait_and_leaves_nothing_out() -> None:
+    """Found by a thousand kills: after a pause the broker sent more than the queue held, and KITA left some out.
+
+    They came again later, behind newer ones: first deliveries were out of order.
+    """
     rig = Rig()
-    for n in range(10):
+    hearing = threading.Thread(target=lambda: [rig.hear(n) for n in range(50)])
+    hearing.start()
+    taken: list[int] = []
+    while len(taken) < 50:
+        taken += [d.packet_id for d in rig.receiver.take(3, 5)]
+    hearing.join()
+    assert taken == list(range(50))
+    assert (rig.receiver.counters.received, rig.receiver.counters.dropped) == (50, 0)
+
+
+def test_what_finds_no_room_for_long_comes_again_in_order_on_the_next_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kita.receive.FULL_S", 0.0)
+    rig = Rig()
+    for n in range(6):
         rig.hear(n)
-    assert (rig.receiver.counters.received, rig.receiver.counters.dropped) == (10, 6)
+    assert (rig.receiver.counters.received, rig.receiver.counters.dropped) == (6, 2)
     assert rig.client.acked == []
+    assert rig.client.ended == 1
     assert [d.packet_id for d in rig.receiver.take(3, 0)] == [0, 1, 2]
+    rig.hear(6)  # on the connection that has ended, behind what was left out
     assert [d.packet_id for d in rig.receiver.take(3, 0)] == [3]
-    assert rig.receiver.take(3, 0) == []
+    rig.connect()
+    rig.hear(0)
+    assert [d.packet_id for d in rig.receiver.take(3, 0)] == [0]
+
+
+def test_a_full_queue_does_not_hold_up_the_end() -> None:
+    rig = Rig()
+    hearing = threading.Thread(target=lambda: [rig.hear(n) for n in range(6)])
+    hearing.start()
+    rig.receiver._stopping.set()
+    hearing.join(5)
+    assert not hearing.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -203,3 +203,26 @@ def test_a_torn_line_in_the_ledger_harms_no_other(start: Start, tmp_path: Path) 
     assert [loss.extents[0].device for loss in spool.losses()] == ["a", "b"]
     spool.close()
     assert [loss.extents[0].device for loss in start().losses()] == ["a", "b"]
+
+
+def test_what_is_answered_does_not_stay_for_ever(tmp_path: Path) -> None:
+    """A quiet ward never fills a segment: it is turned over by time, and goes with the last answer in it."""
+    clock = Clock()
+    spool = Spool.open(
+        tmp_path / "spool", gateway="gw", segment_bytes=SEGMENT, limit_bytes=10 * SEGMENT, turn_over_s=3600, clock=clock
+    )
+    (message,) = append(spool)
+    spool.sync()
+    (held,) = segments(tmp_path)
+    assert spool.ack(message.seq)
+    for _ in range(3):
+        clock.now += 1200 * SECOND - 1
+        spool.tick()
+    assert segments(tmp_path) == [held]
+    for _ in range(3):
+        clock.now += 2 * SECOND
+        spool.tick()
+    assert held not in segments(tmp_path)
+    assert len(segments(tmp_path)) == 1
+    check_sums(spool)
+    spool.close()
