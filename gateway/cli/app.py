@@ -31,6 +31,7 @@ from gateway.cli import (
     keeping,
     kita,
     metrics,
+    onboard,
     probe,
     profile,
     prosim,
@@ -38,6 +39,7 @@ from gateway.cli import (
     replay,
     report,
     run,
+    security,
     simulate,
     spool,
     trust,
@@ -76,7 +78,9 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(kita.app, name="kita")
 app.add_typer(report.app, name="report")
+app.add_typer(security.app, name="security")
 app.add_typer(spool.app, name="spool")
+app.add_typer(onboard.app, name="onboard")
 app.add_typer(trust.app, name="trust")
 app.add_typer(admin.app, name="admin")
 
