@@ -32,7 +32,7 @@ TAG_BYTES = 16
 COUNTER_BYTES = 4  # more than a file has records
 OVERHEAD = COUNTER_BYTES + TAG_BYTES  # bytes that sealing adds
 _NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.1: 96 bits, here a counter
-_FORMAT = b"mdi seal 1"
+_FORMAT = b"mdi-seal/1"
 
 Random = Callable[[int], bytes]
 
