@@ -60,13 +60,13 @@ def probe(
     mdi probe /dev/ttyUSB0 --driver nonin --listen-only
     mdi probe /dev/ttyUSB0 -p and_weighing/standard_format --seconds 60
     """
-    tried = candidates(_profiles(profile or []), driver, experimental)
+    tried = candidates(profiles_named(profile or []), driver, experimental)
     asking = bool(grammar(tried)) and not listen_only
     if asking and not yes and not sys.stdin.isatty():
         raise ConfigError("nobody is there to ask before bytes are sent", hint="add --listen-only or --yes")
 
     def open_line(settings: Mapping[str, Any]) -> ProbeLine:
-        return MarkedSerial(_serial(port, settings), time.time_ns)
+        return MarkedSerial(serial_settings(port, settings), time.time_ns)
 
     stop = stop_on_signals()
     total = worst_case_s(tried, seconds, asking)
@@ -86,11 +86,11 @@ def probe(
         raise typer.Exit(1)
 
 
-def _serial(port: str, line: Mapping[str, Any]) -> SerialSettings:
+def serial_settings(port: str, line: Mapping[str, Any]) -> SerialSettings:
     return build(SerialSettings, {"device": port, **line}, lambda *_: "")
 
 
-def _profiles(names: Sequence[str]) -> list[Profile]:
+def profiles_named(names: Sequence[str]) -> list[Profile]:
     known = registry.Profiles()
     return [find_profile(name, known) for name in names] if names else list(known)
 
@@ -173,7 +173,7 @@ def _row(trial: Trial) -> tuple[Any, ...]:
     return (
         trial.candidate.profile.id,
         f"{trial.confidence}{', experimental' if trial.candidate.profile.experimental else ''}",
-        LINK.describe(_serial("-", trial.candidate.line)).removeprefix("- "),
+        LINK.describe(serial_settings("-", trial.candidate.line)).removeprefix("- "),
         "asking" if trial.asked else "listening",
         (who and who.model) or "not said",
         trial.refusal or (who and who.firmware) or "not said",

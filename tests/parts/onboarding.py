@@ -49,14 +49,21 @@ title = "{title}"
 name = "line"
 zone = "bed"
 kind = "tcp"
-host = "127.0.0.1"
+host = "127.0.0.0/28"
 port = 7000
 why = "{why}"
+[[conduit]]
+name = "line2"
+zone = "bed"
+kind = "tcp"
+host = "127.0.0.0/28"
+port = 7001
+why = "the second line"
 [[conduit]]
 name = "other"
 zone = "bed"
 kind = "tcp"
-host = "127.0.0.2"
+host = "127.0.1.2"
 port = 7000
 why = "{other}"
 [[conduit]]
@@ -97,7 +104,7 @@ it = "Drift"
 [use]
 device = "{device}"
 port = "{port}"
-conduits = ["line", "out"]
+conduits = ["{port}", "out"]
 [review]
 next = "{review}"
 risks = {risks}

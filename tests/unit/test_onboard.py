@@ -144,7 +144,7 @@ def test_a_signature_over_an_older_revision_is_told_as_that(tmp_path: Path) -> N
     old = ward.submit()
     ward.sign("A-1", old, "mso", "jkr")
     ward.record("A-1", firmware="2.0")
-    assert "changed" in ward.one().rules
+    assert "content-changed" in ward.one().rules
     assert not ward.one().may_open
     new = ward.submit()
     folder = ward.etc_dir / "approvals/A-1"

@@ -117,7 +117,7 @@ def test_it_voids_the_approval_and_is_named(tmp_path: Path, what: str) -> None:
     one = ward.one()
     assert one.sha256 != before
     assert one.state is State.DRIFTED
-    assert "changed" in one.rules
+    assert "content-changed" in one.rules
     assert one.may_open is (what == "mode")  # lab runs it, flagged
     assert one.may_open is one.flagged
 
@@ -145,7 +145,7 @@ def test_version_and_rules_are_part_of_it(tmp_path: Path, monkeypatch: pytest.Mo
         assert not ward.one().may_open
         patched.setattr(contents, "version", lambda _: "0.1.9")  # a patch release
         assert ward.one().may_open
-    monkeypatch.setattr(contents, "RULES_VERSION", 99)
+    monkeypatch.setattr(contents, "RULES", 99)
     assert not ward.one().may_open
 
 

@@ -21,8 +21,8 @@ from gateway.config import Config, Device, Port
 from gateway.core.profile import Profile
 from gateway.security.onboard.canonical import EXACT, canonical, digest
 from gateway.security.onboard.record import DeviceRecord, Risk
+from gateway.security.policy import RULES, conduits_of, conduits_of_sink
 
-RULES_VERSION = 1  # of the policy: counted up when a rule is added, falls away, or means something else
 FORMAT = 1  # of what is hashed; another one voids every approval
 PARTS = ("record", "profile", "conduits", "policy", "gateway")
 NO_MEANING = frozenset({"where", "source", "lines", "verified", "note", "wiring", "undetected_flips"})  # of a profile
@@ -56,7 +56,7 @@ def content(config: Config, record: DeviceRecord, risks: Mapping[str, Risk]) -> 
             "policy": {
                 "security": asdict(config.security),
                 "zones": {zone.name: asdict(zone) for zone in config.zones},
-                "rules": RULES_VERSION,
+                "rules": RULES,
             },
             "gateway": major_minor(),
             "format": FORMAT,
@@ -89,6 +89,11 @@ def configured(port: Port, device: Device) -> dict[str, Any]:
         "port_options": port.settings.options,
         "link": {"kind": port.link_kind.name, **asdict(port.link)},
     }
+
+
+def used_conduits(config: Config, port: Port) -> list[str]:
+    """Return the names of the conduits that data of a port goes through, its own and that of the sink."""
+    return list(dict.fromkeys(c.name for c in (*conduits_of(config, port), *conduits_of_sink(config))))
 
 
 def differences(was: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

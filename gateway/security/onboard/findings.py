@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from gateway.config import Config
-from gateway.security.onboard.content import located
+from gateway.security.onboard.content import located, used_conduits
 from gateway.security.onboard.record import EVIDENCE, DeviceRecord, Risk
 
 SOON_DAYS = 30  # what ends within a month is said
@@ -39,6 +39,9 @@ def of_use(config: Config, record: DeviceRecord) -> Iterator[Finding]:
     if port.settings.name != record.use.port:
         what = f"the device is on port {port.settings.name}, the record says {record.use.port}"
         yield Finding("other-port", what, "correct [use] port")
+    for name in used_conduits(config, port):
+        if name not in record.use.conduits:
+            yield Finding("other-conduit", f"it uses conduit {name}, the record does not name it", "name it in [use]")
     known = {conduit.name for conduit in config.conduits}
     for name in record.use.conduits:
         if name not in known:

@@ -189,10 +189,10 @@ def _approved(
     before = next((v for v in papers.verdicts if v.approved or _ended(v)), None)
     if before:
         changed = f"changed since it was approved: {_named(before.request.content, what)}"
-        return [Step.SUBMIT, Step.APPROVE, Step.DRIFT], before, [Finding("changed", changed, _ANEW)]
+        return [Step.SUBMIT, Step.APPROVE, Step.DRIFT], before, [Finding("content-changed", changed, _ANEW)]
     if papers.verdicts:
         changed = f"changed since it was submitted: {_named(papers.verdicts[0].request.content, what)}"
-        return [Step.SUBMIT, Step.AMEND], None, [Finding("changed", changed, _ANEW)]
+        return [Step.SUBMIT, Step.AMEND], None, [Finding("content-changed", changed, _ANEW)]
     return [], None, [] if papers.unread else [Finding("not-submitted", "it was never submitted", "mdi onboard submit")]
 
 
