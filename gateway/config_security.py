@@ -6,6 +6,7 @@ wants. Both are written down, each by whom it concerns, and gateway.security.pol
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -216,3 +217,18 @@ class WebSettings(Settings):
     language: str = field(
         default="da", metadata=setting("Language of the pages, where nobody asks for another.", choices=("da", "en"))
     )
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a wrong value, and for an address that others than this machine can reach."""
+        super().__post_init__()
+        if self.listen and self.proxy:
+            hint = "take listen out: anybody on this machine could say to be anybody"
+            raise ConfigError(f"listen = {self.listen!r}: a proxy comes over the unix socket only", hint=hint)
+        host, _, port = self.listen.rpartition(":")
+        try:
+            good = not self.listen or (ipaddress.ip_address(host.strip("[]")).is_loopback and 0 < int(port) < 65536)
+        except ValueError:
+            good = False
+        if not good:
+            hint = 'write "127.0.0.1:8080"; for others: the socket, and a reverse proxy with mTLS or OIDC'
+            raise ConfigError(f"listen = {self.listen!r}: not an address of this machine alone", hint=hint)

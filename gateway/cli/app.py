@@ -46,6 +46,7 @@ from gateway.cli import (
     simulate,
     spool,
     trust,
+    web,
 )
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
@@ -90,6 +91,7 @@ app.add_typer(spool.app, name="spool")
 app.add_typer(onboard.app, name="onboard")
 app.add_typer(trust.app, name="trust")
 app.add_typer(admin.app, name="admin")
+app.add_typer(web.app, name="web")
 
 
 @app.callback()
