@@ -5,6 +5,7 @@
      ├─ ProfileError   a device profile: fix the named line              exit 2
      ├─ TrustError     a signature: somebody changed something, or     exit 3
      │                 nobody who may has signed it
+     ├─ AccessError    the account that asks may not                     exit 77
      ├─ DeviceError    the device says no (refused, other firmware)      port backs off
      ├─ LinkError      the wire: port missing, unplugged, no carrier     port backs off, reopens
      ├─ DeliveryError  broker or receiver: not delivered, kept           sender backs off
@@ -59,6 +60,12 @@ class TrustError(MdiError):
     def __init__(self, what: str, where: str = "", hint: str = "", reason: str = "malformed") -> None:
         super().__init__(what, where, hint)
         self.reason = reason
+
+
+class AccessError(MdiError):
+    """The account that asks may not, or asks too often."""
+
+    exit_code = 77  # EX_NOPERM, sysexits.h
 
 
 class DeviceError(MdiError):

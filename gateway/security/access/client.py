@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.core.errors import LinkError, MdiError
+from gateway.core.errors import AccessError, LinkError, MdiError
 
 WAIT_S = 30.0  # a verb reads profiles, and verifies signatures
 MOST_BYTES = 64 * 1024 * 1024  # an export of the audit log is the largest answer: about 2 MB
@@ -23,7 +23,7 @@ class Refused(MdiError):
 
 
 def ask(path: Path, verb: str, args: Mapping[str, str]) -> Any:
-    """Return the answer. Raises: Refused, LinkError."""
+    """Return the answer. Raises: Refused, AccessError, LinkError."""
     request = json.dumps({"verb": verb, "args": dict(args)}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -40,5 +40,6 @@ def ask(path: Path, verb: str, args: Mapping[str, str]) -> Any:
             "closed without an answer", str(path), "too many connections, or too slow; again later"
         ) from None
     if not answer["ok"]:
-        raise Refused(answer["error"], answer["exit"])
+        denied = answer["exit"] == AccessError.exit_code
+        raise AccessError(answer["error"]) if denied else Refused(answer["error"], answer["exit"])
     return answer["result"]

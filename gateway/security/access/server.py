@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config
-from gateway.core.errors import ConfigError, LinkError, MdiError
+from gateway.core.errors import AccessError, ConfigError, LinkError, MdiError
 from gateway.security.access.gate import Gate, Session
 from gateway.security.access.glass import granted, path_of
 from gateway.security.access.roles import Peer, Role, peer_of, role_of
@@ -38,7 +38,6 @@ MAX_LINE = 64 * 1024  # a signature is 16 KiB at most, and base64 in JSON does n
 LINE_S = 5.0  # for the rest of a line that has begun
 MOST_CLIENTS, MOST_OF_ONE = 16, 4
 BACKLOG = 16
-DENIED = 77  # EX_NOPERM, sysexits.h
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class AdminServer:
                 with self._lock:
                     ends = self._gate.failed(peer.uid, self._mono()) or ends
             self._say_denied(peer, role, denied.verb, denied.why)
-            return {"ok": False, "error": denied.says, "exit": DENIED, "why": denied.why}, ends
+            return {"ok": False, "error": denied.says, "exit": AccessError.exit_code, "why": denied.why}, ends
         except MdiError as fault:
             return {"ok": False, "error": str(fault), "exit": fault.exit_code}, False
         except OSError as fault:
