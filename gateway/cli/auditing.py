@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.clock import SystemClock
@@ -15,6 +15,7 @@ from gateway.config_security import PRODUCTION
 from gateway.core.errors import ConfigError, MdiError
 from gateway.security.audit import Audit, AuditLog, Clocks, Event
 from gateway.security.audit.log import FILE_BYTES, Said
+from gateway.security.audit.syslog import Syslog
 from gateway.security.policy import Violation
 
 SMALLEST = 2  # files at least, so that there is an oldest one that can go
@@ -41,6 +42,20 @@ def open_audit(config: Config, writer: str, said: Said = lambda _: None) -> Audi
         limits=(min(FILE_BYTES, limit // SMALLEST), limit),
         said=said,
     )
+
+
+@contextmanager
+def forwarding(config: Config, writer: str) -> Iterator[Said]:
+    """Yield what sends each entry to the collector; acquire has no network, and reaches the local one only."""
+    to = config.audit.syslog
+    if not to or (writer == "acquire" and to != "local"):
+        yield lambda _: None
+        return
+    syslog = Syslog(to, config.gateway.name, config.audit.syslog_ca)
+    try:
+        yield syslog
+    finally:
+        syslog.close()
 
 
 def say_violations(audit: Audit, violations: Iterable[Violation], mode: str) -> None:
