@@ -28,6 +28,7 @@ from gateway.cli import (
     decommission,
     demo,
     hl7,
+    inventory,
     keeping,
     kita,
     metrics,
@@ -62,6 +63,9 @@ app.command("check")(run.check)
 app.command("reload")(reload.reload)
 app.command("status")(run.status)
 app.command("metrics")(metrics.metrics)
+app.command("sbom")(inventory.make_sbom)
+app.command("vulnerabilities")(inventory.list_vulnerabilities)
+app.command("verify-install")(inventory.verify_install)
 app.command("decode")(capture.decode)
 app.command("record")(capture.record)
 app.command("replay")(replay.replay)
@@ -123,8 +127,12 @@ def main() -> None:
         code = 1
     except OSError as fault:
         if fault.filename is None:
-            raise
-        print_mistake(f"{fault.filename}: {fault.strerror} → check the path, its rights and the space on the disk")
+            logs.crash(fault)
+        else:
+            print_mistake(f"{fault.filename}: {fault.strerror} → check the path, its rights and the space on the disk")
+        code = 1
+    except Exception as fault:  # Python's own trace would show the text of it, and typer's hook is Python's own
+        logs.crash(fault)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
