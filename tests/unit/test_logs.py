@@ -1,5 +1,6 @@
 """The log says words of the program and of the configuration, numbers, and nothing else, whoever composes the line."""
 
+import importlib
 import io
 import json
 import logging
@@ -147,3 +148,14 @@ def test_what_a_driver_reports_shows_no_text_of_the_device(profile, words):
                 elif isinstance(event, Identified):
                     shown.append(words.shown(event.firmware))  # its serial number is not logged
     assert canary.leaks("\n".join(shown)) == []
+
+
+COMMON = """Nielsen Jensen Hansen Andersen Pedersen Christensen Larsen Sørensen Rasmussen Jørgensen Petersen Madsen
+Kristensen Olsen Thomsen Poulsen Johansen Knudsen Mortensen Møller Peter Jens Lars Michael Henrik Thomas Søren Jan
+Christian Martin Niels Hans Jørgen Anne Mette Kirsten Hanne Helle Anna Susanne Lene Maria Marianne Inge Karen"""
+
+
+@pytest.mark.parametrize("name", COMMON.split())  # of Denmark (Danmarks Statistik: the most common names)
+def test_a_common_name_is_no_word_of_the_program(words, name):
+    assert importlib.import_module("gateway.cli.app")  # all that is ever loaded
+    assert name not in words.shown(f"port bed-7: {name}")
