@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.auditing import audit_refusal, forwarding, open_audit, say_violations
+from gateway.cli.auditing import audit_refusal, forwarding, open_audit, say_violations, self_test
 from gateway.cli.certificates import show_certificates
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
@@ -101,6 +101,7 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
             grade=grade,
         )
         try:
+            self_test(config, writer, audit)
             serve(config, roles, orders, read, audit)
         except BaseException as fault:
             error = type(fault).__name__
