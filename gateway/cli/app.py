@@ -21,6 +21,7 @@ import typer
 
 from gateway import logs
 from gateway.cli import (
+    admin,
     audit,
     broker,
     capture,
@@ -32,6 +33,7 @@ from gateway.cli import (
     keeping,
     kita,
     metrics,
+    netrules,
     onboard,
     probe,
     profile,
@@ -44,6 +46,7 @@ from gateway.cli import (
     simulate,
     spool,
     trust,
+    web,
 )
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
@@ -63,6 +66,7 @@ app.command("check")(run.check)
 app.command("reload")(reload.reload)
 app.command("status")(run.status)
 app.command("metrics")(metrics.metrics)
+app.command("netrules")(netrules.netrules)
 app.command("sbom")(inventory.make_sbom)
 app.command("vulnerabilities")(inventory.list_vulnerabilities)
 app.command("verify-install")(inventory.verify_install)
@@ -86,6 +90,8 @@ app.add_typer(security.app, name="security")
 app.add_typer(spool.app, name="spool")
 app.add_typer(onboard.app, name="onboard")
 app.add_typer(trust.app, name="trust")
+app.add_typer(admin.app, name="admin")
+app.add_typer(web.app, name="web")
 
 
 @app.callback()

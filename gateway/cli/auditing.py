@@ -82,6 +82,8 @@ def self_test(config: Config, writer: str, audit: Audit) -> None:
 def say_violations(audit: Audit, violations: Iterable[Violation], mode: str) -> None:
     """Write down which rules are broken."""
     for found in violations:
+        if found.reason:  # a signature
+            audit.write(Event.SIGNATURE_REFUSED, found.key, rule=found.reason, file=found.where)
         audit.write(Event.POLICY_VIOLATION, found.rule, rule=found.rule, key=found.key, where=found.where, mode=mode)
 
 
