@@ -50,7 +50,7 @@ def test_a_line_that_opens_bytes_that_are_not_written_and_a_device_that_is_refus
 def test_losses_rejections_and_a_broker_that_refuses():
     def forwarder(lost: int, rows: int, rejected: int, refused: int) -> Any:
         return SimpleNamespace(
-            spool=SimpleNamespace(counters=SimpleNamespace(lost=lost)),
+            spool=SimpleNamespace(counters=SimpleNamespace(lost=lost, tampered=0, damaged=0)),
             counters=SimpleNamespace(rows_lost=rows, rejected=rejected),
             sink=SimpleNamespace(counters=SimpleNamespace(puback_refused=refused)),
         )
