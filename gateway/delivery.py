@@ -28,6 +28,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.core.ack import shortened
 from gateway.core.errors import DeliveryError
 from gateway.core.message import Message, Outcome, Sink, Verdict
 from gateway.spool import Spool, SpoolFailed
@@ -231,7 +232,7 @@ class Delivery:
         elif outcome.verdict is Verdict.KEEP:
             self.counters.kept += 1
             if not flight.kept:  # one keep for one sending: a flood of them must not put the next one off for ever
-                flight.kept = outcome.reason or outcome.verdict.value
+                flight.kept = shortened(outcome.reason) or outcome.verdict.value
                 flight.again_at = now + self._pause(flight, self.limits.keep_s)
         else:
             self._settle(flight, outcome)
@@ -254,4 +255,4 @@ class Delivery:
     def _reject(self, flight: _InFlight, reason: str) -> None:
         self._spool.reject(flight.message.seq, reason)
         self.counters.rejected += 1
-        log.error("message %s rejected: %s; kept in the side file", flight.message.control_id, reason)
+        log.error("message %s rejected: %s; kept in the side file", flight.message.control_id, shortened(reason))

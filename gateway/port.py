@@ -295,7 +295,7 @@ class Port:
             self.counters.frames_bad[fault.reason] += 1
         else:
             device = self.devices[fault.source].name
-            self._say(f"{device}: {fault.reason}: {fault.detail}", f"{device} {fault.reason}")
+            self._say(f"{device}: {fault.reason}", f"{device} {fault.reason}")  # its detail may be bytes: `mdi probe`
 
     # ---- for people: a state that lasts is said when it begins, once a minute, and when it ends
 

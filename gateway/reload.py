@@ -18,6 +18,7 @@ import logging
 import math
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import fields
@@ -30,6 +31,7 @@ from gateway.ring_file import RingFile
 from gateway.security.audit import Audit, Event, silent
 from gateway.service import Forward
 from gateway.supervise import Worker
+from gateway.words import WORDS, texts_of
 
 log = logging.getLogger("mdi.reload")
 WITHIN_S = 120.0  # reading, the judge (seconds on a small box), and a port that hangs in opening its line for 60 s
@@ -142,6 +144,7 @@ class Reload:
             log.critical("reload broke: %s; the process ends, and its next start takes the new configuration", fault)
             return
         self.config, self.admits = new, names(admitted)
+        WORDS.learn(texts_of(tomllib.loads(new.text)))
         self._audit.write(Event.CONFIG_ACCEPTED, **accepted(new))
         self._say(True, "; ".join(said))
 

@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -29,7 +30,7 @@ from gateway.door import Door
 from gateway.grade import Grade
 from gateway.notify import Notify
 from gateway.reload import Reload
-from gateway.security.audit import Audit
+from gateway.security.audit import Audit, silent
 from gateway.security.audit.publish import Publisher
 from gateway.security.certs.expiry import CertificateWatch
 from gateway.security.onboard.guard import Guard, admitted
@@ -37,6 +38,7 @@ from gateway.service import Forward
 from gateway.status import forward_status, headline, port_status, write_status
 from gateway.supervise import LOOK_S, Supervisor
 from gateway.watch import Watch
+from gateway.words import WORDS, presentable, texts_of
 
 log = logging.getLogger("mdi")
 
@@ -53,12 +55,16 @@ class Orders:
     reload: threading.Event = field(default_factory=threading.Event)
 
 
-def serve(config: Config, roles: tuple[str, ...], orders: Orders, read: Callable[[], Config], audit: Audit) -> None:
+def serve(
+    config: Config, roles: tuple[str, ...], orders: Orders, read: Callable[[], Config], audit: Audit | None = None
+) -> None:
     """Run the roles until told to stop; once a second supervise, write the status, take a reload.
 
     read: returns the configuration as the file is now, checked whole. Raises: what ended the forwarder or a reload.
     """
+    audit = audit or silent()
     now = time.monotonic()
+    WORDS.learn(texts_of(tomllib.loads(config.text)))
     with ExitStack() as running:
         notify = Notify(os.environ, os.getpid())
         running.callback(notify.close)
@@ -157,11 +163,13 @@ class _Service:
         try:
             if self._acquire:
                 acquire = {**head, "ports": [port_status(p, time.monotonic()) for p in self._acquire.ports]}
+                acquire = presentable(acquire, WORDS)  # also the line that systemd shows is made of it
                 write_status(config, "acquire", acquire)
             if self._forward:
                 forward = {**head, "grade": asdict(config.grade), **forward_status(self._forward.forwarder)}
                 rounds = self._forward.rounds
                 forward["rounds"] = {"late": rounds.late, "longest_s": round(rounds.longest_s, 3)}
+                forward = presentable(forward, WORDS)
                 forward["certificates"] = self._certificates.look(config, datetime.now(UTC), time.monotonic())
                 forward["tls"] = self._forward.sink.protection()
                 write_status(config, "forward", forward)

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway import logs
 from gateway.cli import (
     audit,
     broker,
@@ -27,6 +28,7 @@ from gateway.cli import (
     decommission,
     demo,
     hl7,
+    inventory,
     keeping,
     kita,
     metrics,
@@ -61,6 +63,9 @@ app.command("check")(run.check)
 app.command("reload")(reload.reload)
 app.command("status")(run.status)
 app.command("metrics")(metrics.metrics)
+app.command("sbom")(inventory.make_sbom)
+app.command("vulnerabilities")(inventory.list_vulnerabilities)
+app.command("verify-install")(inventory.verify_install)
 app.command("decode")(capture.decode)
 app.command("record")(capture.record)
 app.command("replay")(replay.replay)
@@ -84,17 +89,19 @@ app.add_typer(trust.app, name="trust")
 
 
 @app.callback()
-def root(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False) -> None:
+def root(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="The log as JSON lines, for machines.")] = False,
+) -> None:
     """Set up the log: one line per event on standard error, for the journal."""
-    level = logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
-    for noisy in ("pymodbus", "can", "cantools", "amqtt", "transitions", "asyncio", "hl7apy"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    logs.set_up(logging.DEBUG if verbose else logging.INFO, log_json)
 
 
 def main() -> None:
     """Run the command line; a mistake that we know is one line and its exit code, a bug is a trace."""
     speak_utf8()
+    logs.set_up(logging.INFO)
+    logs.catch_all()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

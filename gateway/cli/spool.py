@@ -17,6 +17,7 @@ import typer
 from gateway.cli.output import out, print_json, print_table, progress
 from gateway.cli.run import DEFAULT, JsonOption
 from gateway.config import read_config
+from gateway.core.ack import shortened
 from gateway.core.errors import ConfigError
 from gateway.security.seal import Seal
 from gateway.spool.layout import RecordFlag, Stored
@@ -253,8 +254,15 @@ def _lines(root: Path, gateway: str) -> Iterator[bytes]:
 
 
 @rejected_app.command("list")
-def list_command(config: ConfigFile = DEFAULT, directory: Directory = None, json: JsonOption = False) -> None:
-    """List the rejected messages with the receiver's reason, and which of them were resent.
+def list_command(
+    config: ConfigFile = DEFAULT,
+    directory: Directory = None,
+    text: Annotated[bool, typer.Option("--text", help="Also the receiver's words: they may quote a message.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the rejected messages with the receiver's code, and which of them were resent.
+
+    What the receiver says in words may repeat what stands in the message: it is shown with --text only.
 
     \b
     mdi spool rejected list
@@ -269,7 +277,7 @@ def list_command(config: ConfigFile = DEFAULT, directory: Directory = None, json
             "rejected": entries[control_id].rejected,
             "device": entries[control_id].extent.device,
             "samples": entries[control_id].extent.count,
-            "reason": reason,
+            "reason": reason if text else shortened(reason),
             "resent": at or None,
         }
         for control_id, (reason, at) in told.items()

@@ -89,6 +89,12 @@ class Ack:
         return Outcome(self.control_id, verdict, f"{self.code}: {plain}" if plain else self.code)
 
 
+def shortened(reason: str) -> str:
+    """Return a reason for a log: the code alone of what a receiver has said; its words may be about a patient."""
+    code = reason.partition(":")[0]
+    return code if code in VERDICTS else reason
+
+
 def parse_ack(payload: bytes) -> Ack:
     """Read one acknowledgement. Any bytes. Raises: AckError."""
     segments, _ = read(payload)
@@ -98,13 +104,13 @@ def parse_ack(payload: bytes) -> Ack:
         raise AckError("an answer of two messages")
     kind = split(segments[0], "|", 9)[8].split("^", 1)[0].strip()
     if kind != "ACK":
-        raise AckError(f"an answer of type {kind[:20]!r}, not ACK")
+        raise AckError("an answer of another type, not ACK")
     about = [split(segment, "|", 4) for segment in segments if segment.startswith("MSA|")]
     if len(about) != 1:
         raise AckError(f"an ACK with {len(about)} MSA")
     code, control_id, text = (unescape(field).strip() for field in about[0][1:])
     if code not in VERDICTS:
-        raise AckError(f"an ACK with the code {code[:20]!r}")
+        raise AckError("an ACK with a code that is none")
     if not control_id:
         raise AckError("an ACK that names no message (MSA-2)")
     return Ack(code, control_id, text, tuple(map(_err, (s for s in segments if s.startswith("ERR|")))))

@@ -14,3 +14,8 @@ _CPR = re.compile(r"(?<!\d)(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])\d\d[-– ./]
 def looks_personal(text: str) -> bool:
     """Tell whether there is something in a text that can be a CPR number."""
     return _CPR.search(text) is not None
+
+
+def withhold(text: str) -> str:
+    """Return a text without what can be a CPR number."""
+    return _CPR.sub("…", text)

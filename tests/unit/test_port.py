@@ -214,7 +214,7 @@ def test_a_fault_of_the_line_is_one_line_for_the_person(caplog: pytest.LogCaptur
     rig = Rig([(1, b"???")])
     with caplog.at_level(logging.WARNING):
         rig.run()
-    assert [r.getMessage() for r in caplog.records] == ["port port: device: silence: nothing for 5 s"]
+    assert [r.getMessage() for r in caplog.records] == ["port port: device: silence"]
     assert rig.port.counters.faults == {"silence": 3}
 
 
