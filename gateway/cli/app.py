@@ -32,6 +32,7 @@ from gateway.cli import (
     keeping,
     kita,
     metrics,
+    netrules,
     onboard,
     probe,
     profile,
@@ -63,6 +64,7 @@ app.command("check")(run.check)
 app.command("reload")(reload.reload)
 app.command("status")(run.status)
 app.command("metrics")(metrics.metrics)
+app.command("netrules")(netrules.netrules)
 app.command("sbom")(inventory.make_sbom)
 app.command("vulnerabilities")(inventory.list_vulnerabilities)
 app.command("verify-install")(inventory.verify_install)

@@ -315,7 +315,9 @@ def test_a_unit_starts_a_command_that_exists(unit: Path) -> None:
 
 
 def test_there_is_one_unit_for_each_role_and_each_is_explained() -> None:
-    assert [unit.name for unit in UNITS] == ["mdi-acquire.service", "mdi-forward.service", "mdi-kita.service"]
+    users = re.findall(r"^u mdi-([a-z]+) ", text_of(ROOT / "systemd" / "mdi.sysusers"), re.MULTILINE)
+    assert {unit.stem.split("-")[1] for unit in UNITS} == set(users)
+    assert len(users) == len(set(users))
     operation = text_of(ROOT / "docs" / "operation.md")
     for path in (ROOT / "systemd").iterdir():
         assert f"systemd/{path.name}" in operation
@@ -328,6 +330,7 @@ def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
         pytest.skip("no systemd-analyze on this machine")
     here = Path(sys.executable).parent / "mdi"
     copy = tmp_path / unit.name
-    copy.write_text(text_of(unit).replace(INSTALLED, str(here)), encoding="utf-8")
+    for one in UNITS:  # they require each other
+        (tmp_path / one.name).write_text(text_of(one).replace(INSTALLED, str(here)), encoding="utf-8")
     said = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr) == (0, "")

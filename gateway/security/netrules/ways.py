@@ -11,18 +11,19 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.config import Config, Port
 from gateway.config_security import ConduitSettings
+from gateway.core.way import Way as CoreWay
+from gateway.security.policy.conduits import of_port, of_sink
 
 ACQUIRE, FORWARD, KITA, NETRULES = "mdi-acquire", "mdi-forward", "mdi-kita", "mdi-netrules"
 GATEWAY, PEER = "gateway", "peer"  # who speaks first
 DNS_PORT, NTP_PORT, SYSLOG_PORT = 53, 123, 514  # RFC 1035, RFC 5905, RFC 5426
 SYSLOG_TLS_PORT = 6514  # RFC 5425: TCP
 SSH_LONGEST = timedelta(days=7)  # an emergency, not an arrangement [judgement]
-NETWORK_LINKS = {"tcp": "tcp", "udp": "udp"}  # kind of link -> protocol; the others are no network of ours
-CONDUIT_KINDS = {"tcp": ("modbus", "tcp"), "udp": ("udp",)}  # which conduit allows which kind of link
+PROTOCOLS = {"tcp": "tcp", "udp": "udp", "mqtt": "tcp"}  # kind of way -> protocol; the others are no network of ours
 
 Resolve = Callable[[str], Iterable[str]]  # name -> addresses; nothing: it is not known
 
@@ -98,49 +99,37 @@ def _networks(host: str, resolve: Resolve) -> list[ipaddress.IPv4Network | ipadd
         return [ipaddress.ip_network(address) for address in resolve(host)]
 
 
-def within(inner: Iterable[str], outer: Iterable[str]) -> bool:
-    """Tell whether each address or network is inside one of the others."""
-    roomy: list[Any] = [ipaddress.ip_network(o) for o in outer]
-    small: list[Any] = [ipaddress.ip_network(i) for i in inner]
-    return all(any(i.version == o.version and i.subnet_of(o) for o in roomy) for i in small)
-
-
-def _conduit(
-    config: Config, kinds: tuple[str, ...], host: str, port: int, resolve: Resolve
-) -> tuple[ConduitSettings, tuple[str, ...]] | None:
-    """Return the conduit that allows this, and the addresses. An empty host: all that the conduit names."""
-    wanted = networks([host], resolve) if host else ()
-    for conduit in config.conduits:
-        if conduit.kind not in kinds or conduit.port not in (0, port) or not conduit.host:
-            continue
-        allowed = networks([conduit.host], resolve)
-        if not host and allowed:
-            return conduit, allowed
-        if wanted and (conduit.host == host or within(wanted, allowed)):
-            return conduit, wanted
-    return None
-
-
 def _port(config: Config, port: Port, standings: Standings, resolve: Resolve, found: Ways) -> None:
     """Add the ways of one port. It is open when any of its devices may be: they share the line."""
-    kind = port.link_kind.name
-    if kind not in NETWORK_LINKS:
-        return
-    link, what = port.link, f"port {port.settings.name}"
+    what = f"port {port.settings.name}"
+    wanted = [(way, conduit) for way, conduit in of_port(config, port) if way.kind in PROTOCOLS]
     names = [d.settings.name for d in port.devices]
-    if not any(_may_open(standings, name) for name in names):
+    if wanted and not any(_may_open(standings, name) for name in names):
         found.refused.append(Refused(what, f"no device of it may be opened: {', '.join(names)}"))
         return
-    allowed = _conduit(config, CONDUIT_KINDS[kind], link.host, link.port, resolve)
-    if allowed is None:
-        _none(found, what, link.host, link.port, resolve)
-        return
-    conduit, addresses = allowed
-    common = (conduit.name, (ACQUIRE,), NETWORK_LINKS[kind], addresses)
-    found.ways.append(Way(*common, link.port, why=what))
-    if beacon := getattr(link, "beacon_port", 0):
-        found.ways.append(Way(*common, beacon, PEER, f"{what}, announcements"))
-        found.groups |= {link.beacon_group} - {""}
+    for way, conduit in wanted:
+        _add(found, what, way, conduit, (ACQUIRE,), resolve)
+        if conduit and way.inbound:
+            found.groups |= {getattr(port.link, "beacon_group", "")} - {""}
+
+
+def _add(
+    found: Ways,
+    what: str,
+    way: CoreWay,
+    conduit: ConduitSettings | None,
+    users: tuple[str, ...],
+    resolve: Resolve,
+) -> None:
+    """Add a way that a conduit allows; tell why, where there is none."""
+    addresses = networks([way.host], resolve) if way.host else ()
+    if conduit is None:
+        found.refused.append(Refused(what, f"no conduit allows {way}"))
+    elif not addresses:
+        found.refused.append(Refused(what, f"the name {way.host} has no address now", temporary=True))
+    else:
+        initiator = PEER if way.inbound else GATEWAY
+        found.ways.append(Way(conduit.name, users, PROTOCOLS[way.kind], addresses, way.port, initiator, what))
 
 
 def _may_open(standings: Standings, name: str) -> bool:
@@ -148,23 +137,11 @@ def _may_open(standings: Standings, name: str) -> bool:
     return standing if isinstance(standing, bool) else standing.may_open
 
 
-def _none(found: Ways, what: str, host: str, port: int, resolve: Resolve) -> None:
-    if host and not networks([host], resolve):
-        found.refused.append(Refused(what, f"the name {host} has no address now", temporary=True))
-    else:
-        found.refused.append(Refused(what, f"no conduit allows {host or 'any host'} port {port}"))
-
-
 def _sink(config: Config, resolve: Resolve, found: Ways) -> None:
-    host, port = getattr(config.sink, "host", ""), getattr(config.sink, "port", 0)
-    if not host:
-        return
-    allowed = _conduit(config, (config.sink_kind.name,), host, port, resolve)
-    if allowed is None:
-        _none(found, "the sink", host, port, resolve)
-        return
     users = (FORWARD, KITA) if config.firewall.kita_here else (FORWARD,)
-    found.ways.append(Way(allowed[0].name, users, "tcp", allowed[1], port, why="the sink"))
+    for way, conduit in of_sink(config):
+        if way.kind in PROTOCOLS:
+            _add(found, "the sink", way, conduit, users, resolve)
 
 
 def _services(config: Config, resolve: Resolve, found: Ways) -> None:
@@ -185,7 +162,8 @@ def _services(config: Config, resolve: Resolve, found: Ways) -> None:
             continue
         addresses = networks([conduit.host], resolve) if conduit.host else ()
         if not addresses:
-            _none(found, f"conduit {conduit.name}", conduit.host, port, resolve)
+            why = f"the name {conduit.host} has no address now" if conduit.host else "it names no host"
+            found.refused.append(Refused(f"conduit {conduit.name}", why, temporary=bool(conduit.host)))
         for protocol in protocols if addresses else ():
             found.ways.append(Way(conduit.name, users, protocol, addresses, port, why=conduit.kind))
 
