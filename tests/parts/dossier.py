@@ -169,7 +169,10 @@ def good(devices: int = 3) -> Facts:
         inventory=InventoryFact(
             "cc" * 32,
             "1.6",
-            (ComponentFact("numpy", "2.1.0", "python", "BSD-3-Clause", "NumPy"), ComponentFact("libc6", "2.36", "deb")),
+            (
+                ComponentFact("numpy", "2.1.0", "python", "BSD-3-Clause", "NumPy"),
+                ComponentFact("libc6", "2.36", "debian"),
+            ),
             True,
             True,
             "",

@@ -20,6 +20,7 @@ from gateway.core.errors import MdiError
 from gateway.links import can as can_link
 from gateway.security.dossier import collect_parts as parts
 from gateway.security.dossier.collect_host import access, host, passwords, support, units
+from gateway.security.dossier.collect_inventory import inventory_fact
 from gateway.security.dossier.exam import exam
 from gateway.security.dossier.facts import (
     ConduitFact,
@@ -83,6 +84,7 @@ def collect(config: Config, now: datetime, places: Places, asset: str = "") -> F
         audit=_try(lambda: parts.audit_fact(config)),
         seal=_try(lambda: parts.seal_fact(config)),
         risks=_try(lambda: parts.risk_facts(config, now)),
+        inventory=_try(lambda: inventory_fact(config, now, places.manifest)),
         known_answers=known_answers(),
         can_send=bool(SENDS.search(inspect.getsource(can_link))),
     )

@@ -68,7 +68,7 @@ pre { font-size: .74rem; background: var(--soft); padding: .6rem; white-space: p
   h1 { font-size: 16pt; } h2 { font-size: 12pt; margin-top: 7mm; } h3 { font-size: 9.5pt; }
   h2, h3, .lead { break-after: avoid; }
   nav { font-size: 8.5pt; } table { font-size: 8pt; } thead { display: table-header-group; } tr { break-inside: avoid; }
-  figure, .light, dl div { break-inside: avoid; }
+  figure, .light, dl div { break-inside: avoid; } section > h2 + p { break-after: avoid; }
   p, li { orphans: 3; widows: 3; }
   nav a::after { content: leader(".") target-counter(attr(href), page); color: var(--quiet); }
   pre { font-size: 6.6pt; }
