@@ -95,7 +95,7 @@ def _with_host(facts: Facts, config: Config, places: Places) -> Facts:
     """Return the facts with what is seen of the host and of the files around."""
     return replace(
         facts,
-        access=_try(lambda: access(places.root)),
+        access=_try(lambda: access(config, places.root)),
         units=_try(lambda: units(places.units)),
         host=host(places.root),
         passwords=_try(lambda: passwords(config)),
