@@ -1,7 +1,7 @@
 """The Debian package: built twice the same, installed on a clean root, upgraded, taken back, removed, purged.
 
 The root is a layer over this machine's own system (overlayfs in a mount name space): a real dpkg with its real
-database, and nothing of the machine changes. systemd does not run there, so what is started and stopped by it is not seen here.
+database, and nothing of the machine changes. systemd does not run there: what it starts and stops is not seen here.
 """
 
 from __future__ import annotations
