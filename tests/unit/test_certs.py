@@ -258,7 +258,7 @@ def test_each_threshold_is_said_once_and_a_new_certificate_begins_anew(
     assert caplog.text.count("has EXPIRED") == 1
     assert caplog.text.count("expires in") == 4
     pki.issue("hours", "gw-1", ends=120 * DAY)  # the same file, renewed
-    assert live(95, 96) == [25]
+    assert live(95, 96) == [24]
     assert all(event is Event.CERTIFICATE_EXPIRING for event, *_ in audit.events)
 
 
