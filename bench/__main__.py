@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-BENCHES = ("ring", "decode", "drivers", "hl7", "spool", "pipeline", "isolation", "footprint")
+BENCHES = ("ring", "decode", "drivers", "hl7", "spool", "pipeline", "security", "isolation", "footprint")
 HERE = Path(__file__).resolve().parent
 HEAD = """\
 # Benches

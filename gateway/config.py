@@ -26,11 +26,13 @@ from gateway.config_sections import (
 )
 from gateway.config_security import (
     LAB,
+    AccessSettings,
     AuditSettings,
     ConduitSettings,
     FirewallSettings,
     LogSettings,
     SecuritySettings,
+    WebSettings,
     ZoneSettings,
 )
 from gateway.core.errors import ConfigError, MdiError
@@ -73,6 +75,8 @@ class Config:
     gateway: GatewaySettings
     security: SecuritySettings
     firewall: FirewallSettings
+    access: AccessSettings
+    web: WebSettings
     zones: tuple[ZoneSettings, ...]
     conduits: tuple[ConduitSettings, ...]
     audit: AuditSettings
@@ -146,7 +150,7 @@ def read_config(path: Path) -> Config:
 
 MAX_CONFIG = 1024 * 1024  # bytes; hundreds of devices need a tenth
 MADE_UP = ("replay", "loopback")  # links that carry no device's present values
-_RULES = ("security", "firewall", "zone", "conduit", "audit", "log")
+_RULES = ("security", "access", "web", "firewall", "zone", "conduit", "audit", "log")
 _SECTIONS = ("gateway", *_RULES, "receiver", "forward", "spool", "sink", "route", "port")
 
 
@@ -179,6 +183,8 @@ class _Reader:
             gateway=gateway,
             security=security,
             firewall=self.section(doc, "firewall", FirewallSettings),
+            access=self.section(doc, "access", AccessSettings),
+            web=self.section(doc, "web", WebSettings),
             zones=self.optional(doc, "zone", ZoneSettings),
             conduits=self.optional(doc, "conduit", ConduitSettings),
             audit=self.section(doc, "audit", AuditSettings),

@@ -6,6 +6,7 @@ wants. Both are written down, each by whom it concerns, and gateway.security.pol
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -158,3 +159,76 @@ class FirewallSettings(Settings):
                 datetime.fromisoformat(self.ssh_until)
             except ValueError:
                 raise ConfigError(f"ssh_until = {self.ssh_until!r}: no such time") from None
+
+
+@dataclass(frozen=True)
+class AccessSettings(Settings):
+    """[access]: who may do what over the admin socket, by groups of the operating system."""
+
+    socket: str = field(
+        default="/run/mdi-admin/admin.sock", metadata=setting("The unix socket that mdi admin serve makes.")
+    )
+    viewers: tuple[str, ...] = field(
+        default=("mdi-viewer",), metadata=setting("Groups that may look: status, devices, certificates, signatures.")
+    )
+    operators: tuple[str, ...] = field(
+        default=("mdi-operator",), metadata=setting("Groups that may also reload, and suspend a device.")
+    )
+    approvers: tuple[str, ...] = field(
+        default=("mdi-approver",),
+        metadata=setting("Groups that may also hand in approvals, resume, revoke, export the audit log."),
+    )
+    administrators: tuple[str, ...] = field(
+        default=("mdi-admin",), metadata=setting("Groups that may also retire devices.")
+    )
+    idle_s: float = field(
+        default=300.0, metadata=setting("A session that asks nothing for so long ends.", "s", low=1, high=3600)
+    )
+    session_s: float = field(
+        default=3600.0, metadata=setting("A session ends after so long in any case.", "s", low=1, high=43200)
+    )
+    failures: int = field(
+        default=5, metadata=setting("So many refused requests within lockout_s lock an account out.", low=1, high=100)
+    )
+    lockout_s: float = field(default=300.0, metadata=setting("For so long.", "s", low=1, high=86400))
+    per_minute: int = field(default=60, metadata=setting("Most requests of one account in a minute.", low=1, high=6000))
+
+
+@dataclass(frozen=True)
+class WebSettings(Settings):
+    """[web]: the read-only pages of mdi web serve."""
+
+    listen: str = field(
+        default="",
+        metadata=setting("Address on this machine, as 127.0.0.1:8080; empty: the unix socket below.", empty=True),
+    )
+    socket: str = field(default="/run/mdi-web/web.sock", metadata=setting("The unix socket for a reverse proxy."))
+    proxy: bool = field(
+        default=False,
+        metadata=setting("A reverse proxy with mTLS or OIDC stands in front, on the socket, and says who asks."),
+    )
+    user_header: str = field(
+        default="X-Remote-User",
+        metadata=setting("Where the proxy says who asks; it must set it anew.", pattern=r"[A-Za-z0-9-]{1,64}"),
+    )
+    users: tuple[str, ...] = field(
+        default=("*",), metadata=setting("Who may look, as the proxy names them, with * and ?.")
+    )
+    language: str = field(
+        default="da", metadata=setting("Language of the pages, where nobody asks for another.", choices=("da", "en"))
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a wrong value, and for an address that others than this machine can reach."""
+        super().__post_init__()
+        if self.listen and self.proxy:
+            hint = "take listen out: anybody on this machine could say to be anybody"
+            raise ConfigError(f"listen = {self.listen!r}: a proxy comes over the unix socket only", hint=hint)
+        host, _, port = self.listen.rpartition(":")
+        try:
+            good = not self.listen or (ipaddress.ip_address(host.strip("[]")).is_loopback and 0 < int(port) < 65536)
+        except ValueError:
+            good = False
+        if not good:
+            hint = 'write "127.0.0.1:8080"; for others: the socket, and a reverse proxy with mTLS or OIDC'
+            raise ConfigError(f"listen = {self.listen!r}: not an address of this machine alone", hint=hint)

@@ -18,6 +18,7 @@ from gateway.config import Config
 from gateway.core.errors import LinkError
 from gateway.forward import Forwarder
 from gateway.port import Port
+from gateway.security.seal import protection
 
 STALE_S = 5.0  # the file is written each second; older means that the process is gone or stuck
 
@@ -64,7 +65,9 @@ def forward_status(forwarder: Forwarder) -> dict[str, Any]:
             **asdict(forwarder.spool.counters),
             "waiting": forwarder.waiting,
             "fill": round(forwarder.spool.fill, 4),
+            "sealed": bool(forwarder.spool.sealed_with),
             "sealed_with": forwarder.spool.sealed_with,
+            "key": asdict(protection()),
         },
         "rings": [
             {"port": r.port, "fill": round(r.reader.fill, 3), "torn": r.reader.torn, "blocked": r.blocked}

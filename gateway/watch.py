@@ -38,6 +38,10 @@ class Watch:
         """Messages and samples that were lost, messages that broker or receiver refuse."""
         if more := self._more("spool", "lost", forwarder.spool.counters.lost):
             self.audit.write(Event.SPOOL_LOSS, messages=more, reason="spool")
+        counted = forwarder.spool.counters
+        for word, now in (("tampered", counted.tampered), ("damaged", counted.damaged - counted.tampered)):
+            if more := self._more("spool", word, now):
+                self.audit.write(Event.SPOOL_TAMPERED, messages=more, reason=word)
         if more := self._more("spool", "rows", forwarder.counters.rows_lost):
             self.audit.write(Event.SPOOL_LOSS, samples=more, reason="before-spool")
         if more := self._more("sink", "rejected", forwarder.counters.rejected):
@@ -47,8 +51,11 @@ class Watch:
 
     def recovery(self, report: RecoveryReport) -> None:
         """What the spool found when it was opened."""
-        if report.damaged:
+        if report.damaged and not report.changed:
             self.audit.write(Event.SPOOL_TAMPERED, records=report.damaged, reason="damaged")
+        for number in report.changed:  # a right checksum over a wrong seal: no disk does that by itself
+            where = f"segment-{number}"
+            self.audit.write(Event.SPOOL_TAMPERED, records=report.damaged, segment=where, reason="tampered")
         if report.lost:
             self.audit.write(Event.SPOOL_LOSS, messages=report.lost, reason="recovery")
 

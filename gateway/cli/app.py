@@ -21,6 +21,7 @@ import typer
 
 from gateway import logs
 from gateway.cli import (
+    admin,
     audit,
     broker,
     capture,
@@ -45,6 +46,7 @@ from gateway.cli import (
     simulate,
     spool,
     trust,
+    web,
 )
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
@@ -88,6 +90,8 @@ app.add_typer(security.app, name="security")
 app.add_typer(spool.app, name="spool")
 app.add_typer(onboard.app, name="onboard")
 app.add_typer(trust.app, name="trust")
+app.add_typer(admin.app, name="admin")
+app.add_typer(web.app, name="web")
 
 
 @app.callback()

@@ -46,6 +46,8 @@ def open_audit(config: Config, writer: str, said: Said = lambda _: None) -> Audi
 def say_violations(audit: Audit, violations: Iterable[Violation], mode: str) -> None:
     """Write down which rules are broken."""
     for found in violations:
+        if found.reason:  # a signature
+            audit.write(Event.SIGNATURE_REFUSED, found.key, rule=found.reason, file=found.where)
         audit.write(Event.POLICY_VIOLATION, found.rule, rule=found.rule, key=found.key, where=found.where, mode=mode)
 
 

@@ -22,7 +22,7 @@ from typing import Protocol
 from fastcrc.crc32 import iscsi as crc32c
 
 from gateway.core.errors import ConfigError, InternalError
-from gateway.security.seal import OVERHEAD, Box, Seal, parse_mark
+from gateway.security.seal import OVERHEAD, Box, Mac, Seal, parse_mark
 from gateway.security.seal.box import missing_key
 from gateway.spool.layout import AT_TYPE, RECORD_BYTES, Identity
 
@@ -134,6 +134,11 @@ class Covers:
         except ConfigError as fault:
             raise ConfigError(fault.what, where, fault.hint) from None
         return Sealed(box, identity.salt(self.gateway))
+
+    @property
+    def macs(self) -> tuple[Mac, ...]:
+        """What authenticates the cursor; none without a key."""
+        return self.seal.macs("spool cursor", self.gateway) if self.seal else ()
 
     def _whose(self, identity: Identity) -> str:
         return f"{self.gateway}/{identity.number}/{identity.epoch}/{identity.first_seq}"

@@ -150,7 +150,7 @@ def _names(root: Path) -> list[str]:
 
 def _look(root: Path, names: list[str], told: Told, covers: Covers) -> SpoolLook:
     gateway = covers.gateway
-    durable, _, _ = _cursor(root)
+    durable, _, _ = _cursor(root, covers)
     segments: list[SegmentLook] = []
     read = 0
     for name in names:
@@ -171,7 +171,7 @@ def _look(root: Path, names: list[str], told: Told, covers: Covers) -> SpoolLook
         told(read)
     if segments:
         segments[-1].newest = True
-    _, cursor, bad = _cursor(root)
+    _, cursor, bad = _cursor(root, covers)
     return _joined(root, gateway, segments, durable, cursor, bad)
 
 
@@ -214,13 +214,13 @@ def _gateway(root: Path, names: list[str]) -> str:
     return ""
 
 
-def _cursor(root: Path) -> tuple[int, Cursor | None, int]:
+def _cursor(root: Path, covers: Covers) -> tuple[int, Cursor | None, int]:
     """Return the last durable seq that the cursor knows, the cursor, and how many of its slots say nothing."""
     try:
         data = (root / "cursor").read_bytes()
     except FileNotFoundError:
         return 0, None, 2
-    slots = [decode_slot(data[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES)]
+    slots = [decode_slot(data[at : at + SLOT_BYTES], covers.macs) for at in (0, SLOT_BYTES)]
     good = [slot for slot in slots if slot]
     cursor = max(good, key=lambda slot: slot[0])[1] if good else None
     return cursor.durable if cursor else 0, cursor, slots.count(None)

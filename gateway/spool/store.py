@@ -75,7 +75,9 @@ class Store:
         self.chain = Chain(disk, path, covers, find_segments(disk, path, covers), self._segment_bytes)
         self.fullness = Fullness(self, limit_bytes)
         disk.files.make_dir(path / QUARANTINE)
-        self._cursor = CursorFile(disk, path / "cursor")
+        began = any(segment.identity.mark for segment in self.chain.segments)
+        self._cursor = CursorFile(disk, path / "cursor", covers.macs, began)
+        self._sealed = bool(covers.macs)
         self.ledger = Ledger(disk, path / "losses.jsonl", LEDGER_BYTES)
         for folder in (path.parent, path, path / QUARANTINE):
             disk.sync_dir(folder)
@@ -117,6 +119,9 @@ class Store:
         self.counters.recovered = self.waiting
         for device, count in self.chain.samples.items():
             self.tally(device).recovered = count
+        if self._sealed and self._cursor.plain:  # the first start with a key: from the first sealed segment on no other
+            for _ in range(2):  # slot counts
+                self.save_cursor()
         with suppress(SpoolRefused):  # a full disk must not keep from sending what waits; the next append tries again
             with suppress(SpoolRefused):  # what an earlier life has reserved, a full disk cannot take away
                 self.chain.spare.prepare()

@@ -160,8 +160,8 @@ def _unpinned() -> Patch:
 def _believed_slot() -> tuple[Patch, ...]:
     original = cursor.decode_slot
 
-    def decode(data: bytes) -> Any:
-        found = original(data)
+    def decode(*args: Any) -> Any:
+        found = original(*args)
         absurd = found and max(found[1].durable, *(last for _, last in found[1].done.ranges())) > 10**6
         return None if absurd else found  # a flipped high bit would cost all memory before anything is noticed
 

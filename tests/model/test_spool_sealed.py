@@ -308,3 +308,42 @@ def test_rejected_messages_are_sealed_and_can_be_sent_again() -> None:
 def test_sealing_adds_a_counter_and_a_tag_to_a_record() -> None:
     plain, sealed = ([size for _, size in records(d, with_messages(d)[0])] for d in (filled(None), filled()))
     assert [b - a for a, b in zip(plain, sealed, strict=True)] == [OVERHEAD] * len(plain)
+
+
+def answered(keys: list[bytes] | None = SEALED) -> MemoryDisk:
+    """Return a disk with a spool of six messages, of which the first is answered."""
+    disk = filled(keys)
+    spool = start(disk, keys)
+    assert spool.ack(1)
+    spool.close()
+    disk.kill()
+    return disk
+
+
+def test_nobody_without_the_key_can_say_that_a_message_is_answered() -> None:
+    disk, theirs = answered(), answered(None)
+    assert waiting(start(copy.deepcopy(disk))) == whole(2, 3, 4, 5, 6)
+    spool = start(theirs, None)
+    for seq in range(2, 7):
+        spool.ack(seq)
+    spool.close()
+    theirs.kill()
+    forged = bytes(theirs.content(ROOT / "cursor"))
+    for magic in (b"MDICURS1", b"MDICURS2"):
+        hurt = copy.deepcopy(disk)
+        slots = [magic + forged[at + 8 : at + len(forged) // 2] for at in (0, len(forged) // 2)]
+        hurt.content(ROOT / "cursor")[:] = b"".join(slots)
+        hurt.settle(ROOT / "cursor")
+        spool = start(hurt)
+        assert spool.report.cursor_slots_bad == 2
+        assert waiting(spool) == whole(*OLDER, *NEWER), "sent once more, and nothing is lost"
+
+
+@pytest.mark.parametrize("keys", [SEALED, [OTHER, KEY]], ids=["first key", "new key"])
+def test_what_was_answered_stays_so_when_a_key_comes_or_changes(keys: list[bytes]) -> None:
+    disk = answered(None if keys is SEALED else SEALED)
+    for _ in range(2):
+        spool = start(disk, keys)
+        assert waiting(spool) == whole(2, 3, 4, 5, 6)
+        spool.close()
+        disk.kill()

@@ -50,7 +50,7 @@ class Facts:
 class Broken:
     """What a rule found. path: the key in the document, ("port", 0, "link", "host"); where: when it is another file.
 
-    tamper: something that was signed is not what is there (exit code 3)
+    tamper: something that was signed is not what is there (exit code 3); reason: of a TrustError
     """
 
     path: tuple[str | int, ...]
@@ -58,6 +58,7 @@ class Broken:
     hint: str
     where: str = ""
     tamper: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Violation:
     hint: str
     stops: bool = True
     tamper: bool = False
+    reason: str = ""
 
     def __str__(self) -> str:
         """Return one line for a person."""
@@ -130,7 +132,9 @@ def findings(config: Config, facts: Facts | None = None) -> list[Violation]:
 
 def _violation(config: Config, one: Rule, broken: Broken) -> Violation:
     where = broken.where or config.where(*broken.path)
-    return Violation(one.name, key_text(config, broken.path), where, broken.why, broken.hint, one.stops, broken.tamper)
+    return Violation(
+        one.name, key_text(config, broken.path), where, broken.why, broken.hint, one.stops, broken.tamper, broken.reason
+    )
 
 
 def key_text(config: Config, path: tuple[str | int, ...]) -> str:

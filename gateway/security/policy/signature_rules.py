@@ -19,7 +19,7 @@ def signed(config: Config, facts: Facts) -> Iterator[Broken]:
     for refused in judged(config, facts.now).refused:
         fault = refused.fault
         path = _place(config, refused.what)
-        yield Broken(path, fault.what, fault.hint, fault.where, tamper=fault.reason in TAMPER)
+        yield Broken(path, fault.what, fault.hint, fault.where, fault.reason in TAMPER, fault.reason)
 
 
 def judged(config: Config, now: datetime, roles: Iterable[str] = ()) -> Judged:

@@ -14,8 +14,10 @@ Sources: AES-GCM: NIST SP 800-38D. HKDF: RFC 5869. Both of the library `cryptogr
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -32,9 +34,10 @@ TAG_BYTES = 16
 COUNTER_BYTES = 4  # more than a file has records
 OVERHEAD = COUNTER_BYTES + TAG_BYTES  # bytes that sealing adds
 _NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.1: 96 bits, here a counter
-_FORMAT = b"mdi seal 1"
+_FORMAT = b"mdi-seal/1"
 
 Random = Callable[[int], bytes]
+Mac = Callable[[bytes], bytes]
 
 
 class Mark(NamedTuple):
@@ -131,6 +134,13 @@ class Seal:
             raise missing_key(mark)
         return Box(self._file_key(mark, purpose, whose), None)
 
+    def macs(self, purpose: str, whose: str) -> tuple[Mac, ...]:
+        """Return a function for each key, that of the newest first: bytes to their HMAC-SHA256 (RFC 2104)."""
+        info = b"\0".join((_FORMAT, b"mac", purpose.encode(), whose.encode()))
+        keys = [self._keys[self._newest], *(key for name, key in self._keys.items() if name != self._newest)]
+        made = [HKDF(SHA256(), KEY_BYTES, None, info).derive(key) for key in keys]
+        return tuple(partial(_mac, key) for key in made)
+
     def knows(self, mark: Mark) -> bool:
         """Return whether the master key of a mark is here."""
         return mark.key in self._keys
@@ -162,3 +172,7 @@ def missing_key(mark: Mark, where: str = "") -> ConfigError:
 
 def _id(key: bytes) -> bytes:
     return HKDF(SHA256(), ID_BYTES, None, _FORMAT + b" id").derive(key)
+
+
+def _mac(key: bytes, data: bytes) -> bytes:
+    return hmac.digest(key, data, "sha256")
