@@ -14,12 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway import registry
 from gateway.clock import kernel_clock
 from gateway.config import Config
 from gateway.config import Port as PortConfig
 from gateway.core.ring import RingWriter
-from gateway.core.transmit import Gate
 from gateway.links.base import Link
+from gateway.links.guarded import Guarded
 from gateway.port import Clocks, Port, PortDevice, guarded
 from gateway.ring_file import RingFile
 from gateway.supervise import Worker
@@ -33,10 +34,12 @@ def ring_path(config: Config, port: str) -> Path:
     return Path(config.gateway.run_dir) / "rings" / f"{port}.ring"
 
 
-def make_link(port: PortConfig) -> Link:
-    """Return the link of a port, not yet open."""
-    link: Link = port.link_kind.create(port.link, CLOCKS.utc_ns)
-    return link
+def make_link(config: Config, port: PortConfig) -> Link:
+    """Return the link of a port, not yet open; one that could disturb its line is looked at whenever it is opened."""
+    kind, settings = port.link_kind, port.link
+    link: Link = kind.create(settings, CLOCKS.utc_ns)
+    harm = kind.harm
+    return link if harm is None else Guarded(link, lambda: harm(settings), kind.describe(settings), config.lab)
 
 
 def make_port(config: Config, port: PortConfig, link: Link, ring: RingWriter) -> Port:
@@ -45,8 +48,9 @@ def make_port(config: Config, port: PortConfig, link: Link, ring: RingWriter) ->
         PortDevice(d.number, d.settings.name, d.settings.profile, d.settings.firmware, config.plan(d))
         for d in port.devices
     ]
-    gate = Gate(pattern for d in port.devices for pattern in d.spec.profile.transmit)
-    protocol = port.driver.protocol([d.spec for d in port.devices], port.settings.options)
+    specs = [d.spec for d in port.devices]
+    gate = registry.gate(port.driver, specs, port.settings.options)
+    protocol = port.driver.protocol(specs, port.settings.options)
     return Port(port.settings.name, link, protocol, devices, ring, config.profiles.plan, gate, CLOCKS)
 
 
@@ -155,7 +159,7 @@ class Acquire:
         return rings
 
     def _make(self, config: Config, port: PortConfig, ring: RingFile) -> None:
-        made = make_port(config, port, make_link(port), ring.writer())
+        made = make_port(config, port, make_link(config, port), ring.writer())
         self._running[port.settings.name] = _Running(port, ring, made)
 
     def _end(self, names: list[str], keep: Iterable[str] = ()) -> None:

@@ -36,10 +36,11 @@ from gateway.config_security import (
     ZoneSettings,
 )
 from gateway.core.errors import ConfigError, MdiError
+from gateway.core.grammar import GrammarError
 from gateway.core.plan import Plan
 from gateway.core.protocol import DeviceSpec, Driver
 from gateway.core.settings import build, did_you_mean
-from gateway.core.toml_lines import line_of, load
+from gateway.core.toml_lines import line_of, load, shown
 from gateway.grade import Grade, grade
 from gateway.links.base import LinkKind
 from gateway.security.certs.tls import TlsRules
@@ -169,7 +170,9 @@ class _Reader:
         doc = load(self.text, str(self.path), ConfigError)
         for section in doc:
             if section not in _SECTIONS:
-                raise ConfigError(f"unknown section [{section}]", self.at()(section), did_you_mean(section, _SECTIONS))
+                raise ConfigError(
+                    f"unknown section [{shown(section)[1:-1]}]", self.at()(section), did_you_mean(section, _SECTIONS)
+                )
         for section in ("gateway", "security", "sink", "route", "port"):
             if section not in doc:
                 raise ConfigError(f"section [{section}] is missing", str(self.path), "see the sample mdi_config.toml")
@@ -227,10 +230,10 @@ class _Reader:
     def timezone(self, gateway: GatewaySettings) -> None:
         try:
             ZoneInfo(gateway.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a name that is too long, or a folder
             where = self.at("gateway")("timezone")
             raise ConfigError(
-                f"time zone {gateway.timezone!r} is not known", where, 'write "Europe/Copenhagen"'
+                f"time zone {shown(gateway.timezone)} is not known", where, 'write "Europe/Copenhagen"'
             ) from None
 
     def kind(self, group: str, table: Any, path: tuple[str | int, ...]) -> tuple[Any, Any]:
@@ -238,6 +241,12 @@ class _Reader:
         where = self.at(*path)
         if not isinstance(table, dict) or "kind" not in table:
             raise ConfigError("key 'kind' is missing", where(), "kind = one of " + ", ".join(registry.names(group)))
+        if not isinstance(table["kind"], str):
+            raise ConfigError(
+                f"kind = {shown(table['kind'])} must be a text",
+                where("kind"),
+                "kind = one of " + ", ".join(registry.names(group)),
+            )
         kind = self.find(group, table["kind"], where("kind"))
         rest = {key: value for key, value in table.items() if key != "kind"}
         return kind, build(kind.settings, rest, where)
@@ -322,12 +331,12 @@ class _Reader:
         for key, value in given.items():
             where = self.at(*path)(key)
             if key not in known:
-                raise ConfigError(f"unknown driver option {key!r}", where, did_you_mean(key, known))
+                raise ConfigError(f"unknown driver option {shown(key)}", where, did_you_mean(key, known))
             kind, _, meaning = known[key]
             if not isinstance(value, (int, float) if kind is float else kind) or (
                 kind is not bool and isinstance(value, bool)
             ):
-                raise ConfigError(f"{key} = {value!r} must be {kind.__name__}", where, meaning)
+                raise ConfigError(f"{key} = {shown(value)} must be {kind.__name__}", where, meaning)
 
     def compile(self, port: Port, where: Callable[..., str], profiles: registry.Profiles) -> None:
         """Make driver and plans once, so that whatever they refuse is refused now and with a line."""
@@ -336,8 +345,13 @@ class _Reader:
                 profiles.plan(device.settings.profile, device.settings.firmware)
             except MdiError as fault:
                 raise ConfigError(fault.what, where("device", n, "profile"), fault.hint) from fault
+        specs = [device.spec for device in port.devices]
         try:
-            port.driver.protocol([device.spec for device in port.devices], port.settings.options)
+            port.driver.protocol(specs, port.settings.options)
+            registry.gate(port.driver, specs, port.settings.options)
+        except GrammarError as fault:
+            what = f"the [transmit] of its devices together {fault}"
+            raise ConfigError(what, where("device"), "give one of them a port of its own") from fault
         except MdiError as fault:
             if fault.where:
                 raise

@@ -15,6 +15,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.settings import Settings, setting
 
 PRODUCTION, LAB = "production", "lab"
+CARRIES, IDENTIFIERS = ("values", "waves", "alerts"), ("device", "place")  # never anything of a patient
 GATEWAY = "gateway"  # the zone that this box is; always there
 
 
@@ -119,6 +120,14 @@ class ConduitSettings(Settings):
     identifiers: tuple[str, ...] = field(
         default=("device", "place"), metadata=setting('mqtt: which identifiers may leave: "device", "place".')
     )
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a wrong value, and for a word in a list that means nothing."""
+        super().__post_init__()
+        for key, words in (("carries", CARRIES), ("identifiers", IDENTIFIERS)):
+            if not set(getattr(self, key)) <= set(words):
+                known = ", ".join(map(repr, words))
+                raise ConfigError(f"{key} = {list(getattr(self, key))}: must be of {known}", hint="correct the word")
 
 
 @dataclass(frozen=True)

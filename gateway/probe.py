@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gateway import registry
 from gateway.core.errors import LinkError
 from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import Profile
+from gateway.core.protocol import DeviceSpec
 from gateway.core.transmit import Gate
 from gateway.doctor import Diagnosis, Heard, LineFormat, diagnose, fits
 from gateway.probe_line import Marks, ProbeLine
@@ -139,7 +141,8 @@ class Probe:
             trial = self._trial(candidate, asked=True)
             self._trials.append(trial)
             with self._opened(candidate.line) as line:
-                self._run(line, candidate.format, [trial], Gate(candidate.profile.transmit))
+                gate = registry.gate(candidate.driver, [DeviceSpec(0, candidate.profile)], {})
+                self._run(line, candidate.format, [trial], gate)
             if trial.score >= FOUND:  # it answers: what is meant for others must not be said to it any more
                 found = found or candidate
 

@@ -6,7 +6,7 @@ Names are the only coupling: the gateway never imports a driver by its module.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -18,9 +18,10 @@ from gateway.core.nomenclature import nomenclature
 from gateway.core.plan import Plan
 from gateway.core.profile import Profile, parse_profile
 from gateway.core.profile_keys import MAX_TEXT
-from gateway.core.protocol import Driver
+from gateway.core.protocol import DeviceSpec, Driver
 from gateway.core.settings import did_you_mean
-from gateway.core.toml_lines import load
+from gateway.core.toml_lines import load, shown
+from gateway.core.transmit import Gate
 from gateway.security.trust.items import ProfileItem
 
 ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # vendor/model
@@ -43,7 +44,7 @@ def find(kind: str, name: str) -> Any:
     """Load what is registered as `name`: a Driver, LinkKind or SinkKind. Raises: ConfigError with a suggestion."""
     entry = _installed()[kind].get(name)
     if entry is None:
-        raise ConfigError(f"there is no {kind} {name!r}", hint=did_you_mean(name, names(kind)))
+        raise ConfigError(f"there is no {kind} {shown(name)}", hint=did_you_mean(name, names(kind)))
     return entry.load()
 
 
@@ -52,6 +53,15 @@ def driver(name: str) -> Driver:
     found = find("driver", name)
     assert isinstance(found, Driver)
     return found
+
+
+def gate(driver: Driver, devices: Sequence[DeviceSpec], options: Mapping[str, Any]) -> Gate:
+    """Return what stands between a protocol and its line: the devices' grammars, below the driver's own bound.
+
+    Raises: GrammarError when the grammars together are too large, ConfigError for options that do not fit.
+    """
+    only_reads = driver.only_reads(devices, options) if driver.only_reads else None
+    return Gate((pattern for device in devices for pattern in device.profile.transmit), only_reads)
 
 
 def unseen_flips(profile: Profile) -> float:
@@ -84,7 +94,7 @@ class Profiles:
             if path.is_file():
                 return root, path
         hint = did_you_mean(profile_id, self.ids())
-        raise ProfileError(f"there is no profile {profile_id!r}", hint=hint)
+        raise ProfileError(f"there is no profile {shown(profile_id)}", hint=hint)
 
     def get(self, profile_id: str) -> Profile:
         """Read a profile. Raises: ProfileError with file and line."""

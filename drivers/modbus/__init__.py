@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drivers.modbus.options import FAULTS, LineOptions, UnitOptions
 from drivers.modbus.protocol import ModbusProtocol
+from drivers.modbus.reads import only_reads
 from drivers.modbus.simulator import simulator
 from gateway.core.protocol import Driver
 from gateway.core.settings import described
@@ -17,4 +18,5 @@ DRIVER = Driver(
     faults=FAULTS,
     options=described(LineOptions),
     device_options=described(UnitOptions),
+    only_reads=only_reads,
 )

@@ -194,7 +194,7 @@ def record(
         raise ConfigError(f"there is no port {port!r}", str(config), f"known: {known}")
     seal = needed(Seal.read(), production=not checked.lab)
     writer = RecordingWriter(file, _header(checked, chosen, note), seal=seal)
-    link = RecordingLink(make_link(chosen), CLOCKS.utc_ns, writer)
+    link = RecordingLink(make_link(checked, chosen), CLOCKS.utc_ns, writer)
     stop = stop_on_signals()
     recorded = make_port(checked, chosen, link, _scratch_ring())
     thread = threading.Thread(target=guarded, args=(recorded, stop))

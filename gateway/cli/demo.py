@@ -111,7 +111,7 @@ def _picture(running: Demo, width: int, height: int) -> Group:
     status = running.status()
     rows = latest(running.database, None, apart=True) if running.database.exists() else []
     shown = max(1, (height - OTHER_LINES - len(running.bed)) // len(running.bed))
-    note = Text("Simulated devices. For documentation; not a monitor, not an alarm system.", style="dim")
+    note = Text("LAB: simulated devices. For documentation; not a monitor, not an alarm system.", style="dim")
     return Group(_values(running, rows, shown, width), _way(running, status, rows), note)
 
 

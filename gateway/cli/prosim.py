@@ -27,7 +27,6 @@ from gateway.core.ring import RingWriter
 from gateway.core.ring_layout import buffer_size, format_buffer
 from gateway.core.ring_reader import RingReader
 from gateway.core.settings import build, did_you_mean
-from gateway.core.transmit import Gate
 from gateway.decode import find_profile
 from gateway.links.base import Link
 from gateway.port import Port, PortDevice, guarded
@@ -142,7 +141,7 @@ def _configured(path: Path, name: str) -> _Watched:
         for device in port.devices:
             if device.settings.name == name:
                 writer, reader = _ring()
-                made = make_port(config, port, make_link(port), writer)
+                made = make_port(config, port, make_link(config, port), writer)
                 return _Watched(made, reader, device.number, config.profiles.plan)
     known = ", ".join(device.settings.name for device in config.devices)
     raise ConfigError(f"there is no device {name!r}", str(path), f"known: {known}")
@@ -160,7 +159,8 @@ def _given(name: str, where: str) -> _Watched:
     usual.pop("kind", None)
     place = {"host": host, "port": int(number)} if kind == "tcp" else {"device": where}
     writer, reader = _ring()
-    protocol = registry.driver(profile.driver).protocol([DeviceSpec(0, profile)], {})
+    driver, specs = registry.driver(profile.driver), [DeviceSpec(0, profile)]
+    protocol = driver.protocol(specs, {})
 
     @cache
     def compile_plan(_: str, firmware: str) -> Plan:
@@ -168,7 +168,7 @@ def _given(name: str, where: str) -> _Watched:
 
     device = PortDevice(0, "monitor", profile.id, "", compile_plan(profile.id, ""))
     link = _link(kind, {**usual, **place})
-    port = Port("monitor", link, protocol, [device], writer, compile_plan, Gate(profile.transmit), CLOCKS)
+    port = Port("monitor", link, protocol, [device], writer, compile_plan, registry.gate(driver, specs, {}), CLOCKS)
     return _Watched(port, reader, 0, compile_plan)
 
 

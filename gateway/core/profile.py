@@ -46,8 +46,8 @@ from gateway.core.profile_keys import (
     Keys,
     Number,
 )
-from gateway.core.toml_lines import Path, line_of, load
-from gateway.core.transmit import pattern_fault
+from gateway.core.toml_lines import Path, line_of, load, shown
+from gateway.core.transmit import grammar_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class _Reader:
     def sections(self, doc: Mapping[str, Any]) -> None:
         for section, content in doc.items():
             if section not in SECTIONS:
-                self.fail(f"unknown section [{section}]", (section,), "use one of " + ", ".join(SECTIONS))
+                self.fail(f"unknown section [{shown(section)[1:-1]}]", (section,), "use one of " + ", ".join(SECTIONS))
             if not isinstance(content, SECTIONS[section]):
                 brackets = "[{}]" if SECTIONS[section] is dict else "[[{}]]"
                 self.fail(f"{section} is no table", (section,), "write " + brackets.format(section))
@@ -241,7 +241,7 @@ class _Reader:
         path = ("profile", "files")
         for name in names:
             if not isinstance(name, str):
-                self.fail(f"{name!r} is no file name", path, 'write files = ["model.dbc"]')
+                self.fail(f"{shown(name)} is no file name", path, 'write files = ["model.dbc"]')
             if name not in files:
                 self.fail(f"data file {name} is missing", path, "put it beside the profile")
         return {name: files[name] for name in names}
@@ -252,11 +252,11 @@ class _Reader:
             self.fail("must be a table", path, "write { key = value, … }")
         for key, value in table.items():
             if key not in keys:
-                self.fail(f"unknown key {key!r}", (*path, key), _did_you_mean(key, keys))
+                self.fail(f"unknown key {shown(key)}", (*path, key), _did_you_mean(key, keys))
             types, _, meaning = keys[key]
             if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
                 names = " or ".join(t.__name__ for t in types)
-                self.fail(f"{key} must be {names}, not {value!r}", (*path, key), f"{key}: {meaning}")
+                self.fail(f"{key} must be {names}, not {shown(value)}", (*path, key), f"{key}: {meaning}")
         for key, (_, required, meaning) in keys.items():
             if required and key not in table:
                 self.fail(f"{key} is missing", path, f"{key}: {meaning}")
@@ -264,7 +264,7 @@ class _Reader:
 
     def choice(self, value: str, allowed: Sequence[str], path: Path) -> None:
         if value not in allowed:
-            self.fail(f"{path[-1]} = {value!r} is not known", path, "use one of " + ", ".join(allowed))
+            self.fail(f"{path[-1]} = {shown(value)} is not known", path, "use one of " + ", ".join(allowed))
 
     def firmware(self, table: Mapping[str, Any]) -> tuple[FirmwareRange, ...]:
         if not table:
@@ -280,10 +280,11 @@ class _Reader:
         if not table:
             return ()
         patterns = self.table(table, TRANSMIT_KEYS, ("transmit",))["allow"]
-        for i, pattern in enumerate(patterns):
-            if not isinstance(pattern, str) or (fault := pattern_fault(pattern)):
-                what = fault if isinstance(pattern, str) else "is no text"
-                self.fail(f"pattern {pattern!r} {what}", ("transmit", "allow", i), r"write '\x02SNDA\r'")
+        texts = [pattern for pattern in patterns if isinstance(pattern, str)]
+        at = next((i for i, pattern in enumerate(patterns) if not isinstance(pattern, str)), None)
+        i, what = grammar_fault(texts) if at is None else (at, "is no text")
+        if what:
+            self.fail(f"pattern {str(patterns[i])[:80]!r} {what}", ("transmit", "allow", i), r"write '\x02SNDA\r'")
         return tuple(patterns)
 
     def wiring(self, table: Mapping[str, Any]) -> Wiring | None:
@@ -301,7 +302,7 @@ class _Reader:
         for key, value in table.items():
             path = ("units", key)
             if not isinstance(value, str):
-                self.fail(f"unit {value!r} is no text", path, 'write "0x0AA0" = "/min"')
+                self.fail(f"unit {shown(value)} is no text", path, 'write "0x0AA0" = "/min"')
             code = int(key, 0) if re.fullmatch(r"0x[0-9A-Fa-f]+|[0-9]+", key) else key
             if code in units:
                 self.fail(f"unit code {key} stands twice", path, "one line for one code")
@@ -328,7 +329,7 @@ class _Reader:
     def channel(self, item: Any, path: Path) -> ChannelSpec:
         table = self.table(item, CHANNEL_KEYS, path)
         if not re.fullmatch(r"1\.[1-9][0-9]*\.[1-9][0-9]*", table["path"]):
-            self.fail(f"path {table['path']!r} is no MDS.VMD.CHAN", (*path, "path"), 'write "1.2.1"')
+            self.fail(f"path {shown(table['path'])} is no MDS.VMD.CHAN", (*path, "path"), 'write "1.2.1"')
         metrics = tuple(self.metric(m, table, (*path, "metric", i)) for i, m in enumerate(table["metric"]))
         return ChannelSpec(table["path"], table["vmd"], table["chan"], metrics, self.where(path))
 

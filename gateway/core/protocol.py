@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from gateway.core.frame import Event
 from gateway.core.profile import Profile
 from gateway.core.scene import Scene
+from gateway.core.transmit import OnlyReads
 
 
 class DeviceProtocol(Protocol):
@@ -83,6 +84,7 @@ class Driver:
     protocol: devices, port options -> DeviceProtocol; raises ConfigError or ProfileError, never later
     simulator: devices, scenario options, scene -> Simulator; what it measures comes from the scene
     links: kinds of link it can run on, the first is the usual one
+    only_reads: devices, port options -> bytes of one write -> whether they only read, where the standard tells
     options: port options of mdi_config.toml it understands: name -> (type, default, one sentence)
     device_options: the same for one device of the line
     frames: frame kinds it emits; a profile may read no other ("*" = the profile names them)
@@ -100,3 +102,4 @@ class Driver:
     options: Mapping[str, tuple[type, Any, str]] = field(default_factory=dict)
     device_options: Mapping[str, tuple[type, Any, str]] = field(default_factory=dict)
     undetected_flips: float = 0.0
+    only_reads: Callable[[Sequence[DeviceSpec], Mapping[str, Any]], OnlyReads] | None = None

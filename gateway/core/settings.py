@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from gateway.core.errors import ConfigError
+from gateway.core.toml_lines import shown
 
 S = TypeVar("S")
 _REQUIRED = dataclasses.MISSING
@@ -50,7 +51,7 @@ class Settings:
             value = getattr(self, field.name)
             fault = _fault(value, types[field.name], field.metadata)
             if fault:
-                raise ConfigError(f"{field.name} = {value!r}: {fault}", hint=str(field.metadata.get("doc", "")))
+                raise ConfigError(f"{field.name} = {shown(value)}: {fault}", hint=str(field.metadata.get("doc", "")))
 
 
 def described(kind: type[Settings]) -> dict[str, tuple[type, Any, str]]:
@@ -72,7 +73,7 @@ def build(kind: type[S], table: Mapping[str, Any], where: Callable[..., str], ig
     given = {key: _untangle(value) for key, value in table.items() if key not in ignore}
     for key in given:
         if key not in fields:
-            raise ConfigError(f"unknown key {key!r}", where(key), did_you_mean(key, [*fields, *ignore]))
+            raise ConfigError(f"unknown key {shown(key)}", where(key), did_you_mean(key, [*fields, *ignore]))
     for name, field in fields.items():
         if name not in given and field.default is _REQUIRED and field.default_factory is _REQUIRED:
             raise ConfigError(f"key {name!r} is missing", where(), str(field.metadata.get("doc", "")))

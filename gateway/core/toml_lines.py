@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
+from reprlib import Repr
 from typing import Any
 
 from gateway.core.errors import MdiError
@@ -47,6 +48,15 @@ def load(text: str, where: str, error: type[MdiError]) -> dict[str, Any]:
         line = match.group(1) if match and match.group(1) else str(text.count("\n") + 1)
         what = str(fault).split(" (at ")[0]
         raise error(f"not TOML: {what}", f"{where}:{line}", "check quotes and brackets on this line") from fault
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: one short line, however long or deep the value is."""
+    return _SHORT.repr(value)
 
 
 def line_of(text: str, path: Path) -> int:

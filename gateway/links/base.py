@@ -45,6 +45,7 @@ class LinkKind(Generic[S]):
     describe: settings -> one short line for a person
     resource: settings -> the physical thing it occupies, so that two ports on one are refused; "" = none
     ways: settings -> where it leads, each of which a conduit must allow; () = nowhere outside of this process
+    harm: settings -> why opening it could disturb the line, as the system says now; "" = it cannot; None: never
     """
 
     name: str
@@ -53,3 +54,4 @@ class LinkKind(Generic[S]):
     describe: Callable[[S], str]
     resource: Callable[[S], str]
     ways: Callable[[S], tuple[Way, ...]] = lambda _: ()
+    harm: Callable[[S], str] | None = None

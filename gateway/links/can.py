@@ -2,7 +2,8 @@
 
 SocketCAN, UDP multicast and the in-process virtual bus are read through python-can; a socketcand daemon, whose
 connection needs closer watching, by gateway.links.socketcand. Bit rate and the listen-only mode of the controller are
-set by the system, before: `ip link set can0 type can bitrate 500000 listen-only on`.
+set by the system, before: `ip link set can0 type can bitrate 500000 listen-only on`. In production a bus whose
+controller does not only listen is not opened (gateway.links.can_mode).
 
 Error frames are passed on with bit 29 set. What is no CAN 2.0 frame (CAN FD above all) does not fit a can_frame record
 and is left out, which is said once. CAN logs are read by gateway.can_log.
@@ -22,6 +23,7 @@ from gateway.core.settings import Settings, setting
 from gateway.core.way import Way
 from gateway.links.base import Clock, Link, LinkKind
 from gateway.links.bus_time import BusTime
+from gateway.links.can_mode import fault_of
 from gateway.links.descriptor import CLOSED, DescriptorLink
 from gateway.links.socketcand import SocketcandLink
 
@@ -128,6 +130,10 @@ def _resource(settings: CanSettings) -> str:
     return daemon + settings.channel
 
 
+def _harm(settings: CanSettings) -> str:
+    return fault_of(settings.channel) if settings.interface == "socketcan" else ""  # a rule judges the other kinds
+
+
 def _ways(settings: CanSettings) -> tuple[Way, ...]:
     bus = Way("can", "channel", device=settings.channel)
     if settings.interface != "socketcand":
@@ -142,4 +148,5 @@ LINK = LinkKind(
     describe=lambda settings: f"{_resource(settings)} ({settings.interface}, listen only)",
     resource=_resource,
     ways=_ways,
+    harm=_harm,
 )

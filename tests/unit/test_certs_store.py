@@ -123,6 +123,18 @@ StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=1
 TestStore = StoreMachine.TestCase
 
 
+def test_files_that_were_put_there_by_hand_are_the_way_back(tmp_path: Path) -> None:
+    pair, store = PKI.issue("by-hand", "gw-1"), store_in(tmp_path)
+    store.cert.write_bytes(pair.cert.read_bytes())
+    store.key.write_bytes(pair.key.read_bytes())
+    store.key.chmod(0o400)
+    before = serial(store)
+    store.switch(store.prepare(PKI.answer(store.make_key("gw-1"))))
+    assert serial(store) != before
+    store.back()
+    assert serial(store) == before
+
+
 def test_a_key_that_waits_is_never_overwritten_silently(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     first = store.make_key("gw-1")

@@ -141,6 +141,7 @@ def test_what_needs_a_restart_is_named_key_by_key(ward: Ward) -> None:
         ("/out", "/out2", "[sink] directory"),
         ("[sink]", "[spool]\nlimit_mib = 64\n[sink]", "[spool] limit_mib"),
         ("ring_rows = 1024", "ring_rows = 2048", "ring_rows of port p"),
+        ('"lab"', '"lab"\ntls_min = "1.2"', "[security] tls_min, or san of the broker's conduit"),
     ):
         assert needs_restart(config, edited(ward.config(BEDS), old, new)) == [key]
     for old, new in (("commit_ms = 10", "commit_ms = 20"), ("[sink]", '[receiver]\nfacility = "X"\n[sink]')):
@@ -193,7 +194,7 @@ def test_systemd_hears_when_it_is_ready_how_it_stands_when_it_reloads_and_when_i
     try:
         wait_until(lambda: systemd.ready() and systemd.pings() > 1, timeout_s=20)
         assert systemd.words[0] == "READY=1"
-        assert systemd.status.startswith("0 of 2 ports receiving, connected to ")
+        assert systemd.status.startswith("LAB, 0 of 2 ports receiving, connected to ")
         assert systemd.status.endswith(", 0 messages waiting, guarantee C")
         ward.config(BEDS | {"r": [("scale", "3")]})
         orders.reload.set()
