@@ -56,11 +56,11 @@ say end
 """
 LAYERS = r"""
 set -e
-mount -t tmpfs layers "$1"; mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay layers -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/root"
-cp "$2" "$1/root/n.deb"; cp "$3" "$1/root/next.deb"
-mount -t proc proc "$1/root/proc"; mount -t tmpfs run "$1/root/run"; mount --rbind /dev "$1/root/dev"
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$1/root" bash -s
+mount -t tmpfs layers "$1"; mkdir "$1/upper" "$1/temp" "$1/system"
+mount -t overlay layers -o lowerdir=/,upperdir="$1/upper",workdir="$1/temp" "$1/system"
+cp "$2" "$1/system/n.deb"; cp "$3" "$1/system/next.deb"
+mount -t proc proc "$1/system/proc"; mount -t tmpfs run "$1/system/run"; mount --rbind /dev "$1/system/dev"
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$1/system" bash -s
 """
 
 
