@@ -28,7 +28,7 @@ set -e
 say() { echo "== $1"; }
 kept() { sha256sum /etc/mdi/mdi_config.toml /var/lib/mdi/spool/segment-1 /etc/mdi/approvals/mine.json; }
 dpkg -i /n.deb
-say users; for user in acquire forward kita netrules; do id "mdi-$user"; done
+say users; for user in acquire forward kita netrules admin; do id "mdi-$user"; done
 say owners; stat -c '%U:%G %a %n' /var/lib/mdi /var/lib/mdi/spool /var/lib/mdi/audit /etc/mdi/certs
 say program; mdi --help >/dev/null; mdi profile lint >/dev/null
 say refused; mdi check --config /etc/mdi/mdi_config.toml >/dev/null 2>&1 || echo "$?"
