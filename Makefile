@@ -26,12 +26,14 @@ nightly: $(VENV)/dev.stamp ## the exam with a million inputs each, a million cra
 	MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/faults; c=$$?; \
 	$(BIN)/python -m tests.faults.report build/evidence docs/evidence/faults.md && test $$a$$b$$c = 000
 
-lint: $(VENV)/dev.stamp    ## style, types, import rules, profiles
+lint: $(VENV)/dev.stamp    ## style, types, import rules, profiles, security rules, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/mdi profile lint
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml gateway drivers kita
+	$(BIN)/python -m tests.secrets
 
 bench: $(VENV)/dev.stamp   ## measure, each beside the obvious alternative; writes bench/README.md
 	@sh tests/need.sh
