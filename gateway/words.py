@@ -73,11 +73,11 @@ def _runs(text: str) -> Iterator[str]:
 
 
 def _texts(code: CodeType) -> Iterator[str]:
-    """Yield the texts of a module's code, without docstrings: examples may stand there."""
+    """Yield the texts of a module's code of one line: in docstrings and templates examples stand, names among them."""
     for place, constant in enumerate(code.co_consts):
         if isinstance(constant, CodeType):
             yield from _texts(constant)
-        elif isinstance(constant, str) and not (place == 0 and constant.rstrip().endswith(".")):
+        elif isinstance(constant, str) and "\n" not in constant and not (place == 0 and constant.endswith(".")):
             yield constant
         elif isinstance(constant, (tuple, frozenset)):
             yield from (part for part in constant if isinstance(part, str))

@@ -22,6 +22,7 @@ SUPERVISORS = {
     "gateway/service.py": 1,
     "gateway/sinks/mqtt_connection.py": 1,
     "gateway/security/audit/log.py": 1,
+    "gateway/cli/app.py": 1,
 }
 BANNED_WORDS = re.compile(r"(manager|handler|engine|processor|utils|helpers|common)", re.I)
 

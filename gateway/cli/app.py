@@ -133,8 +133,12 @@ def main() -> None:
         code = 1
     except OSError as fault:
         if fault.filename is None:
-            raise
-        print_mistake(f"{fault.filename}: {fault.strerror} → check the path, its rights and the space on the disk")
+            logs.crash(fault)
+        else:
+            print_mistake(f"{fault.filename}: {fault.strerror} → check the path, its rights and the space on the disk")
+        code = 1
+    except Exception as fault:  # Python's own trace would show the text of it, and typer's hook is Python's own
+        logs.crash(fault)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 

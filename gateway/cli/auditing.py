@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 import tomllib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.clock import SystemClock
@@ -15,8 +17,11 @@ from gateway.config_security import PRODUCTION
 from gateway.core.errors import ConfigError, MdiError
 from gateway.security.audit import Audit, AuditLog, Clocks, Event
 from gateway.security.audit.log import FILE_BYTES, Said
+from gateway.security.audit.selftest import TESTS, Place, selftest
+from gateway.security.audit.syslog import Syslog
 from gateway.security.policy import Violation
 
+log = logging.getLogger("mdi.audit")
 SMALLEST = 2  # files at least, so that there is an oldest one that can go
 
 
@@ -41,6 +46,37 @@ def open_audit(config: Config, writer: str, said: Said = lambda _: None) -> Audi
         limits=(min(FILE_BYTES, limit // SMALLEST), limit),
         said=said,
     )
+
+
+@contextmanager
+def forwarding(config: Config, writer: str) -> Iterator[Said]:
+    """Yield what sends each entry to the collector; acquire has no network, and reaches the local one only."""
+    to = config.audit.syslog
+    if not to or (writer == "acquire" and to != "local"):
+        yield lambda _: None
+        return
+    syslog = Syslog(to, config.gateway.name, config.audit.syslog_ca)
+    try:
+        yield syslog
+    finally:
+        syslog.close()
+
+
+def self_test(config: Config, writer: str, audit: Audit) -> None:
+    """Run the security self-test and write it down. A log that was changed stops nothing: it is known, data flows on.
+
+    Raises: ConfigError in production, when the box cannot be relied on.
+    """
+    began = time.monotonic()
+    failed = selftest(Place(audit_folder(config) / writer, config.gateway.name))
+    took_s, first = round(time.monotonic() - began, 3), failed[0] if failed else "none"
+    audit.write(Event.SELFTEST, ok=not failed, tests=len(TESTS), failed=len(failed), rule=first, took_s=took_s)
+    if failed:
+        log.error("the security self-test fails: %s", ", ".join(failed))
+    if set(failed) - {"audit-chain"} and not config.lab:
+        raise ConfigError(
+            f"the security self-test fails: {', '.join(failed)}", hint="mdi audit verify; then ask for help"
+        )
 
 
 def say_violations(audit: Audit, violations: Iterable[Violation], mode: str) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from gateway.cli.auditing import open_audit
 from gateway.cli.onboard_new import new
+from gateway.cli.onboard_report import report
 from gateway.cli.onboard_sign import sign, submit
 from gateway.cli.output import out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
@@ -209,6 +210,7 @@ app.command("suspend")(suspend)
 app.command("resume")(resume)
 app.command("revoke")(revoke)
 app.command("retire")(retire)
+app.command("report")(report)
 
 
 def as_json(one: Standing) -> dict[str, Any]:

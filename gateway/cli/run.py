@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.auditing import audit_refusal, open_audit, say_violations
+from gateway.cli.auditing import audit_refusal, forwarding, open_audit, say_violations, self_test
 from gateway.cli.certificates import show_certificates
 from gateway.cli.judge import specimens
 from gateway.cli.output import out, print_json, print_table
@@ -29,6 +30,7 @@ from gateway.security.policy import Violation, enforce, findings, violations
 from gateway.security.policy.enforce import exit_code
 from gateway.serve import Orders, serve
 from gateway.status import read_live_status
+from gateway.words import WORDS, texts_of
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value, for programs.")]
@@ -72,6 +74,7 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
 
     def read() -> Config:
         config = read_config(path)
+        WORDS.learn((str(path), *texts_of(tomllib.loads(config.text))))
         broken[:] = enforce(config, roles)
         if "forward" in roles:
             judge_plans(config)
@@ -84,7 +87,7 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
     except MdiError as fault:
         audit_refusal(path, writer, fault)
         raise
-    with open_audit(config, writer) as audit:
+    with forwarding(config, writer) as said, open_audit(config, writer, said) as audit:
         error = ""
         audit.write(Event.CONFIG_ACCEPTED, violations=len(broken), **accepted(config))
         say_violations(audit, broken, config.security.mode)
@@ -98,6 +101,7 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
             grade=grade,
         )
         try:
+            self_test(config, writer, audit)
             serve(config, roles, orders, read, audit)
         except BaseException as fault:
             error = type(fault).__name__

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import re
 
-_CPR = re.compile(r"(?<!\d)(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])\d\d[-– ./]?\d{4}(?!\d)")
+_DAY = r"(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])\d\d"
+_CPR = re.compile(
+    rf"{_DAY}[-– ./]\d{{4}}"  # whatever stands beside it: in bytes of a device nothing parts it from its neighbours
+    rf"|(?<!\d)\d{{0,4}}{_DAY}\d{{4}}(?!\d)|(?<!\d){_DAY}\d{{4,8}}(?!\d)"
+)
 
 
 def looks_personal(text: str) -> bool:

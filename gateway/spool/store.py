@@ -11,6 +11,7 @@ Order of syncs
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -86,7 +87,8 @@ class Store:
         self.routed = dict(found.report.routed)
         self.done = found.done
         self.resent = found.resent
-        self.began_ns = self._grown_ns = clock()[0]
+        self.began_ns = clock()[0]
+        self._used_ns = 0  # monotonic ns since when the active segment holds messages; 0: not seen yet
         self.epoch = found.epoch + 1 if found.epoch else self._first_epoch()
         self.next_seq = found.top + 1
         self.durable = found.top
@@ -226,13 +228,17 @@ class Store:
     def turn_over(self, age_ns: float) -> None:
         """Go on in a new segment when the active one has been in use for so long: once all in it is done, it goes."""
         active = self.chain.active
-        if active is not None and not active.empty and self.clock()[0] - self._grown_ns >= age_ns:
+        if age_ns == math.inf or active is None or active.empty:
+            return
+        now = self.clock()[0]
+        self._used_ns = self._used_ns or now
+        if now - self._used_ns >= age_ns:
             self._grow()
 
     def _grow(self) -> ActiveSegment:
         self.sync()
         active = self.chain.grow(self.epoch, self.next_seq)
-        self._grown_ns = self.clock()[0]
+        self._used_ns = 0
         self._note_routed(active)
         with suppress(SpoolRefused):  # the next segment is not needed yet
             self.chain.spare.prepare()

@@ -169,7 +169,10 @@ def good(devices: int = 3) -> Facts:
         inventory=InventoryFact(
             "cc" * 32,
             "1.6",
-            (ComponentFact("numpy", "2.1.0", "python", "BSD-3-Clause", "NumPy"), ComponentFact("libc6", "2.36", "deb")),
+            (
+                ComponentFact("numpy", "2.1.0", "python", "BSD-3-Clause", "NumPy"),
+                ComponentFact("libc6", "2.36", "debian"),
+            ),
             True,
             True,
             "",
@@ -196,7 +199,10 @@ def good(devices: int = 3) -> Facts:
                 "approver": "mdi-approver",
                 "administrator": "mdi-admin",
             },
-            False,
+            300,
+            3600,
+            5,
+            300,
             "127.0.0.1:8080",
         ),
         passwords=(),
@@ -290,6 +296,7 @@ SPOILS: dict[int, Spoil] = {
     5: lambda f: replace(f, passwords=("/etc/mdi/x.toml:3",)),
     6: _part("access", roles={"viewer": "mdi-viewer"}),
     7: _part("access", web="0.0.0.0:80", web_remote=True),
+    8: _part("access", idle_s=3600),
     9: lambda f: replace(f, approvals=tuple(a for a in f.approvals or () if a.person == "mso")),
     11: _devices(exam=Exam(768, ("FC 4",), ("FC 6",))),
     12: _devices(listen_only=False),
@@ -335,7 +342,7 @@ SPOILS: dict[int, Spoil] = {
 
 def spoils() -> dict[int, list[Spoil]]:
     """Return point → every change that must make it fail: its own, and a failed test of it where tests count."""
-    duties = (8, 10)
+    duties = (10,)
     return {
         p.number: [*([SPOILS[p.number]] if p.number in SPOILS else []), *([_tests(p.number)] if p.tests else [])]
         for p in points()

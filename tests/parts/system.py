@@ -112,7 +112,7 @@ class System:
     def start_gateway(self) -> None:
         self._start("gateway", "run", "--config", str(self.config_path))
         pid = self._processes["gateway"].pid
-        wait_until(lambda: self.status().get("acquire", {}).get("pid") == pid, self.log, 30)
+        wait_until(lambda: self.status().get("acquire", {}).get("pid") == pid, self.log, 120)
 
     def start_kita(self) -> None:
         self._start(

@@ -51,7 +51,7 @@ def test_on_a_good_box_nothing_fails_and_only_what_the_site_holds_is_left() -> N
     states = {a.point.number: a.state for a in judge(good())}
     assert {n for n, s in states.items() if s in (State.FAIL, State.UNKNOWN)} == set()
     assert {n for n, s in states.items() if s is State.DUTY} == {10, 26}
-    assert {n for n, s in states.items() if s is State.NOT_APPLICABLE} == {8}
+    assert {n for n, s in states.items() if s is State.NOT_APPLICABLE} == set()
 
 
 @pytest.mark.parametrize("number", sorted(spoils()))
@@ -288,3 +288,23 @@ def test_the_threats_of_the_page_are_those_of_the_docs() -> None:
 
 def test_spoils_are_of_points() -> None:
     assert set(SPOILS) <= set(range(1, 57))
+
+
+# ---- which test shows which point
+
+
+def test_each_point_that_tests_must_show_has_tests_that_exist_or_is_said_to_be_open(tmp_path: Path) -> None:
+    from tests.points import OPEN, POINTS, document
+    from tests.unit.test_docs import ids_in
+
+    for number, tests in POINTS.items():
+        for test in tests:
+            path, name = test.split("::")
+            assert name in ids_in(path), f"{number}: {test}"
+    assert {p.number for p in points() if p.tests} - set(POINTS) == set(OPEN)
+    path = tmp_path / "tests.json"
+    path.write_text(document({t: True for tests in POINTS.values() for t in tests}, "2026-11-21", "0.1.0"))
+    found = read_results(path)
+    assert found is not None
+    states = {p.number: judge_point(p, replace(good(), tests=found)).state for p in points() if p.tests}
+    assert {n for n, s in states.items() if s is State.UNKNOWN} == set(OPEN)

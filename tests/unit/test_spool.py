@@ -215,6 +215,8 @@ def test_what_is_answered_does_not_stay_for_ever(tmp_path: Path) -> None:
     spool.sync()
     (held,) = segments(tmp_path)
     assert spool.ack(message.seq)
+    clock.now += SECOND
+    spool.tick()  # sees that it is in use
     for _ in range(3):
         clock.now += 1200 * SECOND - 1
         spool.tick()

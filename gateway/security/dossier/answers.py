@@ -91,12 +91,8 @@ ANSWERS = (
         "ALOF",
         Words("Does a session log off by itself?", "Logges sessioner automatisk af?"),
         derived(
-            lambda f: (
-                "No log-in, no session" if f.access and not f.access.logins else "At the reverse proxy, or unknown"
-            ),
-            lambda f: (
-                "Intet log-in, ingen session" if f.access and not f.access.logins else "I reverse proxy, eller ukendt"
-            ),
+            lambda f: f"Yes, after {f.access.idle_s:g} s without a request" if f.access else "Unknown",
+            lambda f: f"Ja, efter {f.access.idle_s:g} s uden forespørgsel" if f.access else "Ukendt",
         ),
     ),
     Question(

@@ -20,6 +20,7 @@ from gateway.core.errors import MdiError
 from gateway.links import can as can_link
 from gateway.security.dossier import collect_parts as parts
 from gateway.security.dossier.collect_host import access, host, passwords, support, units
+from gateway.security.dossier.collect_inventory import inventory_fact
 from gateway.security.dossier.exam import exam
 from gateway.security.dossier.facts import (
     ConduitFact,
@@ -83,6 +84,7 @@ def collect(config: Config, now: datetime, places: Places, asset: str = "") -> F
         audit=_try(lambda: parts.audit_fact(config)),
         seal=_try(lambda: parts.seal_fact(config)),
         risks=_try(lambda: parts.risk_facts(config, now)),
+        inventory=_try(lambda: inventory_fact(config, now, places.manifest)),
         known_answers=known_answers(),
         can_send=bool(SENDS.search(inspect.getsource(can_link))),
     )
@@ -93,7 +95,7 @@ def _with_host(facts: Facts, config: Config, places: Places) -> Facts:
     """Return the facts with what is seen of the host and of the files around."""
     return replace(
         facts,
-        access=_try(lambda: access(places.root)),
+        access=_try(lambda: access(config, places.root)),
         units=_try(lambda: units(places.units)),
         host=host(places.root),
         passwords=_try(lambda: passwords(config)),

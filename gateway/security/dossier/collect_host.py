@@ -121,14 +121,28 @@ def _synced() -> bool | None:
     return kernel.synchronised
 
 
-GROUPS = {"viewer": "mdi-viewer", "operator": "mdi-operator", "approver": "mdi-approver", "administrator": "mdi-admin"}
-
-
-def access(root: Path) -> AccessFact:
-    """Return the groups of the roles that this host has, and their members. Raises: OSError without a group file."""
+def access(config: Config, root: Path) -> AccessFact:
+    """Return the groups of the roles that this host has, and the limits. Raises: OSError without a group file."""
     text = (root / "etc/group").read_text(encoding="utf-8")
-    found = {role: re.search(rf"^{name}:[^:]*:[^:]*:(.*)$", text, re.MULTILINE) for role, name in GROUPS.items()}
-    return AccessFact({role: f"{GROUPS[role]} ({m[1] or '–'})" for role, m in found.items() if m}, logins=False)
+    groups = set(re.findall(r"^([^:\n]+):", text, re.MULTILINE))
+    told, web = config.access, config.web
+    named = {
+        "viewer": told.viewers,
+        "operator": told.operators,
+        "approver": told.approvers,
+        "administrator": told.administrators,
+    }
+    found = {role: ", ".join(name for name in names if name in groups) for role, names in named.items()}
+    host = web.listen.rpartition(":")[0].strip("[]")
+    return AccessFact(
+        {role: names for role, names in found.items() if names},
+        told.idle_s,
+        told.session_s,
+        told.failures,
+        told.lockout_s,
+        web.listen or web.socket,
+        bool(host) and not (host in ("localhost", "::1") or host.startswith("127.")),
+    )
 
 
 # ---- units

@@ -13,7 +13,7 @@ from gateway.security.dossier.html import Markup, escape, svg_tag
 from gateway.security.dossier.words import Words
 
 WIDTH, ROW, HEAD, PAD, GAP = 760, 40, 30, 10, 14
-LEFT, MIDDLE, RIGHT = (0, 250), (380, 500), (630, 760)  # x from, to
+LEFT, MIDDLE, RIGHT = (0, 240), (365, 475), (595, 760)  # x from, to
 TINTS = ("#fbe9e7", "#fff3e0", "#fffde7", "#e8f1fb", "#e6f4ea")  # trust 0 … 4
 OUTWARD = ("mqtt", "dns", "ntp", "syslog", "file")
 PORTS = {"dns": 53, "ntp": 123, "syslog": 6514}  # IANA; what is meant when a conduit names none
@@ -110,7 +110,7 @@ def _text(x: float, y: float, text: str, size: float = 11, fill: str = "#16202a"
 
 def _zones(zones: Zones, at: tuple[int, int], devices: bool) -> Markup:
     x, end = at
-    y, room = 0, (end - x) // 7  # 7 units for a letter of 11: DejaVu Sans is about 0.6 em wide
+    y, room = 0, (end - x - 16) // 8  # 8 units for a bold letter of 11: DejaVu Sans is about 0.7 em wide
     drawn: list[Markup] = []
     for title, trust, rows in zones:
         height = HEAD + len(rows) * ROW + PAD
@@ -153,7 +153,7 @@ def _box(facts: Facts, height: int, lang: str) -> Markup:
     )
     parts = [
         svg_tag("rect", x=x, y=1, width=end - x, height=height - 2, fill=TINTS[4], stroke="#16202a", stroke_width=1.6),
-        _text((x + end) / 2, 20, _cut(facts.config.name, 17), 11, text_anchor="middle", font_weight="bold"),
+        _text((x + end) / 2, 20, _cut(facts.config.name, 13), 11, text_anchor="middle", font_weight="bold"),
         _text((x + end) / 2, 34, Words("this box (4)", "denne boks (4)").say(lang), 9, text_anchor="middle"),
     ]
     for i, (name, detail) in enumerate(inner):

@@ -250,13 +250,19 @@ class SealFact:
 
 @dataclass(frozen=True)
 class AccessFact:
-    """Accounts and roles. roles: role -> group or members; web: where the page listens, "": not at all."""
+    """Accounts and roles. roles: role -> its groups on this host; web: where the page is, "": not at all.
+
+    idle_s, session_s: a session ends after so long, silent or in any case; failures, lockout_s: refused requests that
+    lock an account out, and for how long.
+    """
 
     roles: Mapping[str, str]
-    logins: bool
+    idle_s: float
+    session_s: float
+    failures: int
+    lockout_s: float
     web: str = ""
     web_remote: bool = False
-    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gateway.security.dossier.checklist import Answer, State, counts, judge
 from gateway.security.dossier.facts import Facts
 from gateway.security.dossier.html import Child, Markup, escape, items, join, pairs, tag
-from gateway.security.dossier.sections_connection import CONNECTION
+from gateway.security.dossier.sections_connection import CONNECTION, STATES
 from gateway.security.dossier.sections_judgement import JUDGEMENT
 from gateway.security.dossier.sections_software import SOFTWARE
 from gateway.security.dossier.style import CSP, CSS
@@ -187,18 +187,6 @@ def _approval(facts: Facts, lang: str) -> list[tuple[str, Child]]:
         rows.append((d.name, f"{state}{exactly}{by}{until}"))
     return rows
 
-
-STATES = {
-    "draft": Words("draft", "kladde"),
-    "submitted": Words("submitted", "indsendt"),
-    "approved": Words("approved", "godkendt"),
-    "active": Words("active", "i drift"),
-    "suspended": Words("suspended", "suspenderet"),
-    "revoked": Words("revoked", "tilbagekaldt"),
-    "retired": Words("retired", "udfaset"),
-    "expired": Words("expired", "udløbet"),
-    "drifted": Words("drifted", "afveget"),
-}
 
 SECTIONS: list[Section] = [
     ("summary", Words("Summary", "Overblik"), summary),

@@ -8,6 +8,7 @@ from gateway.security.dossier.checklist import Check, Finding, duty, failed, not
 from gateway.security.dossier.facts import ApprovalFact, Facts
 
 KEY_MODES = (0o400, 0o440, 0o600)  # readable by its owner, at most by its group; never written by another
+IDLE_S, FAILURES = 900, 10  # a judgement: a quarter of an hour, and few enough that guessing is no way in
 ROLES = ("viewer", "operator", "approver", "administrator")
 
 
@@ -109,16 +110,13 @@ def web_access(facts: Facts) -> Finding:
 def sessions(facts: Facts) -> Finding:
     """Point 8."""
     if facts.access is None:
-        return unknown("whether there are log-ins could not be read", "om der er log-in, kunne ikke læses")
-    if facts.access.logins:
-        return duty(
-            "log-ins are at the reverse proxy: lifetime and lock-out are set there",
-            "log-in sker i reverse proxy: levetid og spærring indstilles dér",
-        )
-    return not_applicable(
-        "no log-in and no session: each request over the socket is judged by its peer credentials",
-        "intet log-in og ingen session: hver forespørgsel over socket bedømmes på afsenderens brugerid",
-    )
+        return unknown("the limits of sessions could not be read", "grænserne for sessioner kunne ikke læses")
+    a = facts.access
+    en = f"idle {a.idle_s:g} s, longest {a.session_s:g} s, {a.failures} refusals lock out for {a.lockout_s:g} s"
+    da = f"inaktiv {a.idle_s:g} s, længst {a.session_s:g} s, {a.failures} afvisninger spærrer i {a.lockout_s:g} s"
+    if a.idle_s > IDLE_S or a.failures > FAILURES:
+        return failed(en, da)
+    return passed(en, da)
 
 
 def four_eyes(facts: Facts) -> Finding:

@@ -3,7 +3,7 @@
     {"version": "0.1.0", "made": "2026-11-21T20:00:00+00:00",
      "points": {"11": [{"test": "tests/unit/test_modbus_transmit.py::test_…", "passed": true}]}}
 
-Made by `make evidence` (tests/points.py names the tests of each point). A result of another version counts for nothing.
+Made where the release is built and tested. A result of another version counts for nothing.
 """
 
 from __future__ import annotations

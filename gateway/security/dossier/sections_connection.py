@@ -14,6 +14,17 @@ Answers = tuple[Answer, ...]
 Entry = tuple[str, Words, Callable[[Facts, Answers, str], list[Child]]]
 UNKNOWN = Words("unknown", "ukendt")
 NONE = Words("none", "ingen")
+STATES = {
+    "draft": Words("draft", "kladde"),
+    "submitted": Words("submitted", "indsendt"),
+    "approved": Words("approved", "godkendt"),
+    "active": Words("active", "i drift"),
+    "suspended": Words("suspended", "suspenderet"),
+    "revoked": Words("revoked", "tilbagekaldt"),
+    "retired": Words("retired", "udfaset"),
+    "expired": Words("expired", "udløbet"),
+    "drifted": Words("drifted", "afveget"),
+}
 RECORD = {
     "asset": Words("Asset id", "Udstyrsnummer"),
     "maker": Words("Maker", "Fabrikant"),
@@ -22,12 +33,21 @@ RECORD = {
     "udi_di": Words("UDI-DI", "UDI-DI"),
     "purpose": Words("Purpose", "Formål"),
     "mdr_class": Words("MDR class", "MDR-klasse"),
+    "firmware": Words("Firmware", "Firmware"),
+    "location": Words("Place", "Placering"),
+    "data": Words("Data it sends", "Data, den sender"),
+    "says_model": Words("Says its model is", "Oplyser selv model"),
+    "says_serial": Words("Says its serial number is", "Oplyser selv serienummer"),
+    "mac": Words("MAC address", "MAC-adresse"),
+    "vlan": Words("VLAN", "VLAN"),
+    "residual": Words("Residual risk", "Restrisiko"),
+    "evidence_mds2": Words("Maker's MDS2", "Fabrikantens MDS2"),
     "owner_clinical": Words("Clinical owner", "Klinisk ejer"),
     "owner_medico": Words("Medico", "Medico"),
     "owner_it": Words("IT owner", "It-ejer"),
     "os": Words("Operating system", "Styresystem"),
     "end_of_support": Words("End of support", "Supportophør"),
-    "contract": Words("Maintenance", "Vedligeholdelse"),
+    "maintenance": Words("Maintenance", "Vedligeholdelse"),
     "incident_contact": Words("Contact in an incident", "Kontakt ved hændelser"),
     "next_review": Words("Next review", "Næste gennemgang"),
 }
@@ -67,7 +87,7 @@ def inventory(facts: Facts, answers: Answers, lang: str) -> list[Child]:
             d.place,
             d.firmware or d.record.get("firmware", "") or "–",
             d.observed_firmware or nobody,
-            d.state or nobody,
+            STATES[d.state].say(lang) if d.state in STATES else d.state or nobody,
         )
         for d in facts.devices
     ]

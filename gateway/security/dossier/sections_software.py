@@ -29,9 +29,9 @@ def software(facts: Facts, answers: Answers, lang: str) -> list[Child]:
         ("licence", "licens"),
         ("maker", "ophav"),
     )
-    own = [c for c in made.components if c.kind != "deb"]
+    own = [c for c in made.components if c.kind != "debian"]
     shown = table(columns, [(c.name, c.version, c.kind, c.licence or "–", c.maker or "–") for c in own])
-    packages = [f"{c.name} {c.version}" for c in made.components if c.kind == "deb"]
+    packages = [f"{c.name} {c.version}" for c in made.components if c.kind == "debian"]
     found: list[Child] = [pairs(rows), shown]
     if packages:
         said = Words("Packages of the host: {n}", "Værtens pakker: {n}").say(lang, n=len(packages))

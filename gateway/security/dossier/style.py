@@ -22,7 +22,8 @@ code, .hash { font-family: "DejaVu Sans Mono", "Liberation Mono", monospace; fon
 header dl { margin-top: .7rem; }
 dl { margin: .4rem 0; display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 1.4rem; }
 dl div { display: flex; gap: .6rem; border-bottom: 1px solid var(--line); padding: .18rem 0; }
-dt { flex: 0 0 36%; color: var(--quiet); }
+dt { flex: 0 0 36%; min-width: 0; color: var(--quiet); overflow-wrap: anywhere; }
+h1, h2, h3, nav { overflow-wrap: anywhere; }
 dd { margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }
 p, li { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; margin: .5rem 0; }
@@ -48,6 +49,7 @@ pre { font-size: .74rem; background: var(--soft); padding: .6rem; white-space: p
 .foot { color: var(--quiet); font-size: .8rem; margin: 0 0 .6rem; }
 .n { white-space: nowrap; text-align: right; }
 @media (max-width: 42rem) {
+  * { overflow-wrap: anywhere; }
   body { padding: .7rem; }
   dl { grid-template-columns: 1fr; } .lights { grid-template-columns: 1fr 1fr; } nav { columns: 1; }
   thead { display: none; } table, tbody, tr, td { display: block; width: 100%; }
@@ -66,7 +68,7 @@ pre { font-size: .74rem; background: var(--soft); padding: .6rem; white-space: p
   h1 { font-size: 16pt; } h2 { font-size: 12pt; margin-top: 7mm; } h3 { font-size: 9.5pt; }
   h2, h3, .lead { break-after: avoid; }
   nav { font-size: 8.5pt; } table { font-size: 8pt; } thead { display: table-header-group; } tr { break-inside: avoid; }
-  figure, .light, dl div { break-inside: avoid; }
+  figure, .light, dl div { break-inside: avoid; } section > h2 + p { break-after: avoid; }
   p, li { orphans: 3; widows: 3; }
   nav a::after { content: leader(".") target-counter(attr(href), page); color: var(--quiet); }
   pre { font-size: 6.6pt; }

@@ -1,7 +1,7 @@
 """The threats a reviewer asks about, each with its control, what that stops, what it does not, and the attack on it.
 
-The list is that of the design (threats the report should name, STRIDE in short). `attack` is the script in
-tests/attacks that tries it; `points` are the points of the checklist that hold it.
+The list is that of the design (threats the report should name, STRIDE in short). `points` are
+the points of the checklist that hold it. The attack on each stands in tests/attacks/registry.py, by its key.
 STRIDE: S spoofing, T tampering, R repudiation, I information disclosure, D denial of service, E elevation of privilege.
 """
 
@@ -14,7 +14,7 @@ from gateway.security.dossier.words import Words
 
 @dataclass(frozen=True, slots=True)
 class Threat:
-    """One threat. key: also the name of its attack script, with _ for -."""
+    """One threat. key: its name for programs."""
 
     key: str
     stride: str
@@ -22,11 +22,6 @@ class Threat:
     control: Words
     residual: Words
     points: tuple[int, ...]
-
-    @property
-    def attack(self) -> str:
-        """Path of the script that tries it, in the source."""
-        return f"tests/attacks/test_{self.key.replace('-', '_')}.py"
 
 
 THREATS = (
@@ -284,6 +279,6 @@ THREATS = (
 
 def as_markdown() -> str:
     """Return the table of docs/security.md."""
-    lines = ["| threat | STRIDE | what the control stops | what it does not | attack |", "|---|---|---|---|---|"]
-    lines += (f"| {t.name.en} | {t.stride} | {t.control.en} | {t.residual.en} | {t.attack} |" for t in THREATS)
+    lines = ["| threat | STRIDE | what the control stops | what it does not |", "|---|---|---|---|"]
+    lines += (f"| {t.name.en} | {t.stride} | {t.control.en} | {t.residual.en} |" for t in THREATS)
     return "\n".join(lines) + "\n"
