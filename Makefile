@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FOR    ?= 0
 
-.PHONY: help demo test nightly lint bench lock clean
+.PHONY: help demo test nightly lint bench lock wheels deb clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -43,6 +43,11 @@ lock: $(VENV)/dev.stamp    ## write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--extra demo --extra dev --extra web --extra sbom --extra pdf --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host \
+		--no-emit-find-links --constraint requirements.lock --extra web --extra sbom --extra pdf --extra metrics \
+		--extra zstd --output-file packaging/requirements.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host \
+		--no-emit-find-links --output-file packaging/build-requirements.txt packaging/build-requirements.in
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: apt-get install python3"; exit 1; }
@@ -58,6 +63,17 @@ $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml requirements.lock
 	@echo "installing into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[demo,dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+wheels: build/wheels/complete ## fetch what the package is made of, each file checked against its hash
+
+build/wheels/complete: packaging/requirements.txt packaging/build-requirements.txt | $(VENV)/bin/python
+	@mkdir -p build/wheels
+	@for list in $^; do $(BIN)/python -m pip download --quiet --no-deps --require-hashes --only-binary :all: \
+		--dest build/wheels --requirement $$list || exit 1; done
+	@touch $@
+
+deb: wheels                ## build the Debian package in build/, without network from here on; the same tree, the same bytes
+	@$(BIN)/python packaging/deb.py --wheels build/wheels --out build
 
 clean:           ## remove what was built; keeps demo-data
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -48,8 +48,8 @@ def needs_restart(old: Config, new: Config) -> list[str]:
         found.append("[sink] kind")
     else:
         found += [f"[sink] {key}" for key in _differing(old.sink, new.sink)]
-    if old.tls_rules != new.tls_rules:
-        found.append("[security] tls_min, or san of the broker's conduit")
+    if old.tls_rules.name != new.tls_rules.name:
+        found.append("san of the broker's conduit")
     rows = {port.settings.name: port.settings.ring_rows for port in old.ports}
     ports = (port.settings for port in new.ports)
     return found + [f"ring_rows of port {p.name}" for p in ports if rows.get(p.name, p.ring_rows) != p.ring_rows]
