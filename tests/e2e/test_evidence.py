@@ -1,4 +1,4 @@
-"""From the tests of the release to the answer on a box: two points, run for real, read by selfcheck and by the dossier."""
+"""From the tests of the release to the answer on a box: two points run for real, read by selfcheck and dossier."""
 
 from __future__ import annotations
 
