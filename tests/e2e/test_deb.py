@@ -51,9 +51,9 @@ done
 dpkg -r mdi-edge-gateway
 say left; ls -d /opt/mdi /usr/bin/mdi /lib/systemd/system/mdi-* /usr/lib/sysusers.d/mdi.conf 2>/dev/null || true
 kept | diff - /before
-dpkg -P mdi-edge-gateway
+say purging; dpkg -P mdi-edge-gateway
 say purged; sha256sum /var/lib/mdi/spool/segment-1 /etc/mdi/approvals/mine.json | diff - <(grep -v config.toml /before)
-dpkg -i /n.deb >/dev/null
+dpkg --unpack /n.deb
 MDI_PURGE_DATA=yes dpkg -P mdi-edge-gateway
 say gone; ls -d /var/lib/mdi /etc/mdi 2>/dev/null || true
 say end
