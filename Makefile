@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FOR    ?= 0
 
-.PHONY: help demo test nightly lint bench lock wheels deb clean
+.PHONY: help demo test nightly evidence lint bench lock wheels deb clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -25,6 +25,10 @@ nightly: $(VENV)/dev.stamp ## the exam with a million inputs each, a million cra
 	MDI_CRASH_STATES=1000000 MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/model; b=$$?; \
 	MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/faults; c=$$?; \
 	$(BIN)/python -m tests.faults.report build/evidence docs/evidence/faults.md && test $$a$$b$$c = 000
+
+evidence: $(VENV)/dev.stamp ## run the tests of the 56 points; build/evidence.json goes with the release; MDI_FUZZ=10000000 for point 16
+	@sh tests/need.sh
+	@$(BIN)/python -m tests.points build/evidence.json $(POINTS)
 
 lint: $(VENV)/dev.stamp    ## style, types, import rules, profiles, security rules, secrets
 	$(BIN)/ruff check .

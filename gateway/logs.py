@@ -19,7 +19,7 @@ from typing import Any
 from gateway.words import WORDS, Words
 
 OURS = ("mdi", "gateway", "kita", "drivers", "__main__")
-QUIET = ("pymodbus", "can", "cantools", "amqtt", "transitions", "asyncio", "hl7apy", "paho")
+QUIET = ("pymodbus", "can", "cantools", "amqtt", "transitions", "asyncio", "hl7apy", "paho", "weasyprint", "fontTools")
 Fault = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
@@ -53,13 +53,13 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self, words: Words) -> None:
         super().__init__()
-        self._words = words
+        self.words = words
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and below it the trace."""
-        lines = [f"{record.levelname} {record.name}: {said(record, self._words)}"]
+        lines = [f"{record.levelname} {record.name}: {said(record, self.words)}"]
         if record.exc_info and record.exc_info[1]:
-            lines += trace(record.exc_info[1], self._words)
+            lines += trace(record.exc_info[1], self.words)
         return "\n".join(lines)
 
 
@@ -73,10 +73,10 @@ class JsonFormatter(TextFormatter):
             "t": f"{moment}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "text": said(record, self._words),
+            "text": said(record, self.words),
         }
         if record.exc_info and record.exc_info[1]:
-            value["trace"] = trace(record.exc_info[1], self._words)
+            value["trace"] = trace(record.exc_info[1], self.words)
         return json.dumps(value, ensure_ascii=False)
 
 
@@ -87,6 +87,13 @@ def set_up(level: int, as_json: bool = False, words: Words = WORDS) -> None:
     logging.basicConfig(level=level, handlers=[to], force=True)
     for noisy in QUIET:
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def in_form(form: str) -> None:
+    """Go on as [log] format has it: "json" or "text". Lines that --log-json asked for stay JSON."""
+    for to in logging.getLogger().handlers:
+        if form == "json" and type(to.formatter) is TextFormatter:
+            to.setFormatter(JsonFormatter(to.formatter.words))
 
 
 def catch_all() -> None:

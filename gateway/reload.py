@@ -43,6 +43,7 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     """Return the keys that differ and that only a new start can take over, as the file names them."""
     found = [f"[gateway] {key}" for key in _differing(old.gateway, new.gateway) if key not in RELOADABLE]
     found += [f"[security] {key}" for key in _differing(old.security, new.security) if key in FIXED]
+    found += [f"[log] {key}" for key in _differing(old.log, new.log)]
     found += [f"[spool] {key}" for key in _differing(old.spool, new.spool)]
     if old.sink_kind.name != new.sink_kind.name:
         found.append("[sink] kind")

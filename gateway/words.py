@@ -6,7 +6,7 @@ device, a receiver or a broker has put into an exception, a name or a text canno
 however. A list of what is forbidden could not do that: names are not known beforehand.
 
 It cannot tell a patient's name from a word that the engineer has written into the configuration. Nothing of a patient
-belongs there; a CPR number in it is found by the rules (`mdi check`).
+belongs there; a CPR number in it is found by the rule `no-person` (`mdi check`), and stops a start in production.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from gateway.cli.output import out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption, stop_on_signals
 from gateway.config import read_config
 from gateway.core.errors import ConfigError
+from gateway.logs import in_form
 from gateway.security.access.client import ask
 from gateway.security.access.glass import MOST_MINUTES, grant, path_of
 from gateway.security.access.roles import Role
@@ -33,6 +34,7 @@ def serve(config: ConfigOption = DEFAULT) -> None:
     mdi-admin, or those of [access]. Each request is audited, granted or denied. Nothing clinical waits for it.
     """
     read = read_config(config)
+    in_form(read.log.format)
     stop = stop_on_signals()
     with open_audit(read, WRITER) as audit:
         AdminServer(read, lambda: read_config(config), audit).serve(stop)

@@ -24,6 +24,7 @@ from gateway.config_security import LAB
 from gateway.core.errors import ConfigError, MdiError
 from gateway.grade import Grade
 from gateway.hl7_validate import is_judged
+from gateway.logs import in_form
 from gateway.reload import accepted
 from gateway.security.audit import Event
 from gateway.security.policy import Violation, enforce, findings, violations
@@ -72,8 +73,7 @@ def forward(config: ConfigOption = DEFAULT) -> None:
 def _serve(path: Path, roles: tuple[str, ...]) -> None:
     broken: list[Violation] = []
 
-    def read() -> Config:
-        config = read_config(path)
+    def judged(config: Config) -> Config:
         WORDS.learn((str(path), *texts_of(tomllib.loads(config.text))))
         broken[:] = enforce(config, roles)
         if "forward" in roles:
@@ -83,7 +83,9 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
     orders = orders_by_signal()
     writer = roles[0] if len(roles) == 1 else "run"
     try:
-        config = read()
+        config = read_config(path)
+        in_form(config.log.format)
+        judged(config)
     except MdiError as fault:
         audit_refusal(path, writer, fault)
         raise
@@ -102,7 +104,7 @@ def _serve(path: Path, roles: tuple[str, ...]) -> None:
         )
         try:
             self_test(config, writer, audit)
-            serve(config, roles, orders, read, audit)
+            serve(config, roles, orders, lambda: judged(read_config(path)), audit)
         except BaseException as fault:
             error = type(fault).__name__
             raise

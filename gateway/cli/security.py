@@ -1,4 +1,4 @@
-"""mdi security selfcheck."""
+"""mdi security selfcheck, selftest."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli.output import out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
+from gateway.cli.selftest import selftest
 from gateway.config import read_config
 from gateway.security.dossier.checklist import Answer, State, counts, judge
 from gateway.security.dossier.collect import Places, collect
@@ -31,9 +32,7 @@ EvidenceOption = Annotated[
 ]
 
 
-@app.callback()
-def group() -> None:
-    """Keep `selfcheck` a command of its own, also as long as it is the only one."""
+app.command("selftest")(selftest)
 
 
 def places(etc_dir: str, evidence: Path | None) -> Places:

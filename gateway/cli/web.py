@@ -9,6 +9,7 @@ from gateway.cli.output import out
 from gateway.cli.run import DEFAULT, ConfigOption, stop_on_signals
 from gateway.config import read_config
 from gateway.core.errors import ConfigError
+from gateway.logs import in_form
 
 app = typer.Typer(help="Read-only pages about this gateway.", no_args_is_help=True)
 WRITER = "web"
@@ -30,6 +31,7 @@ def serve(config: ConfigOption = DEFAULT) -> None:
         hint = "pip install 'mdi-edge-gateway[web]'"
         raise ConfigError("the packages starlette and uvicorn are not installed", hint=hint) from None
     read = read_config(config)
+    in_form(read.log.format)
     stop = stop_on_signals()
     with open_audit(read, WRITER) as audit, listen(read.web) as listening:
         out.print(f"pages at {read.web.listen or read.web.socket}", markup=False, highlight=False)

@@ -14,7 +14,7 @@ from gateway.core.frame import Fault, Identified, NeedData
 from gateway.core.personal import looks_personal
 from gateway.core.protocol import DeviceSpec
 from gateway.core.scene import Scene
-from gateway.logs import JsonFormatter, TextFormatter, trace
+from gateway.logs import JsonFormatter, TextFormatter, in_form, set_up, trace
 from gateway.words import Words, presentable
 from tests.parts import canary
 
@@ -83,6 +83,21 @@ def test_json_lines_are_json(words):
     record = logging.LogRecord("mdi", logging.INFO, "x.py", 7, "port %s: receiving", ("bed-7",), None)
     said = json.loads(JsonFormatter(words).format(record))
     assert (said["level"], said["logger"], said["text"]) == ("info", "mdi", "port bed-7: receiving")
+
+
+def test_the_configuration_chooses_the_form_and_the_command_line_wins(words, capsys):
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    try:
+        for asked, form, is_json in ((False, "text", False), (False, "json", True), (True, "text", True)):
+            set_up(logging.INFO, asked, words)
+            in_form(form)
+            logging.getLogger("mdi.test").warning("port %s: receiving", "bed-7")
+            line = capsys.readouterr().err
+            assert line.startswith("{") == is_json, (asked, form)
+            assert "port bed-7: receiving" in line
+    finally:
+        logging.basicConfig(level=level, handlers=kept, force=True)
 
 
 def test_a_status_shows_no_more_than_a_line(words):

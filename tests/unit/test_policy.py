@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Config, read_config
 from gateway.core.errors import ConfigError
+from gateway.core.personal import looks_personal
 from gateway.reload import Reload
 from gateway.security.policy import (
     PolicyError,
@@ -29,7 +30,9 @@ from tests.conftest import ROOT
 from tests.parts.system import fresh_environment
 
 SAMPLE = (ROOT / "mdi_config.toml").read_text(encoding="utf-8")
-OWN = tuple(f"gateway.security.policy.{module}" for module in ("opened", "protected", "leaving", "zones"))
+OWN = tuple(
+    f"gateway.security.policy.{module}" for module in ("opened", "protected", "leaving", "zones", "personal_rules")
+)
 EXTRA = """
 [[conduit]]
 name = "{name}"
@@ -153,6 +156,12 @@ BROKEN: dict[str, tuple[list[Change], str, str, str]] = {
         "port.stue3-seng2.device.mp70-17.location",
         "place of",
     ),
+    "no-person": (
+        [('room = "Stue 4"', 'room = "Stue 070761-4285"')],
+        "",
+        "port.stue4-seng1.device.mp70-18.location.room",
+        "can be a CPR number",
+    ),
     "zone-known": ([('zone = "kita"', 'zone = "kitta"')], "", "conduit.broker.zone", "no zone 'kitta'"),
     "zone-used": (
         [("# Conduits: the ways", '[[zone]]\nname = "gaest"\ntitle = "Gæster"\n# Conduits: the ways')],
@@ -212,6 +221,32 @@ def test_a_broken_rule_is_named_with_its_key_its_line_why_and_what_to_change(tmp
         "sink-conduit",
     )  # a key that is not there, or above
     assert last in text or missing or "[" in text or name == "leave-interval", (line, text)
+
+
+PERSONAL = {
+    "gateway": ('name = "gw-ita-03"', 'name = "070761-4285"'),
+    "port": ('name = "stue4-seng1"', 'name = "070761-4285"'),
+    "device": ('name = "mp70-18"', 'name = "070761-4285"'),
+    "location": ('unit = "ITA", room = "Stue 4"', 'unit = "0707614285", room = "Stue 4"'),
+    "path": ("usb-FTDI_RS232_A50285BI-if00-port0", "usb-0707614285-if00-port0"),
+    "route": ('metrics = ["MDC_ECG_AMPL_ST_*"]', 'metrics = ["MDC_ECG_AMPL_ST_*", "070761 4285"]'),
+    "conduit": ('name = "broker"', 'name = "070761-4285"'),
+    "why": ('why = "', 'why = "070761-4285 '),
+    "zone": ('title = "', 'title = "070761-4285 '),
+}
+
+
+@pytest.mark.parametrize("place", PERSONAL)
+def test_a_number_of_a_person_anywhere_stops_production_and_is_quoted_nowhere(tmp_path: Path, place: str) -> None:
+    change = PERSONAL[place]
+    config = config_of(tmp_path, change)
+    with pytest.raises(PolicyError) as refused:
+        enforce(config, ("forward", "acquire"))
+    found = [v for v in refused.value.violations if v.rule == "no-person"]
+    line = config.text[: config.text.index(change[1])].count("\n") + 1
+    assert str(config.path) + f":{line}" in [v.where for v in found]
+    assert not looks_personal(str(refused.value).replace(str(tmp_path), ""))
+    assert not re.search("070761.?4285", str(refused.value))
 
 
 def test_in_production_all_is_listed_at_once_and_in_lab_it_is_said(

@@ -9,13 +9,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from gateway.security.dossier.facts import Facts
+from gateway.security.dossier.facts import Facts, TestsFact
 from gateway.security.dossier.words import Words
+
+RESULTS_DAYS = 365  # the threat model is reviewed at least once a year (IEC 81001-5-1), and its tests with it
 
 
 class State(StrEnum):
@@ -113,25 +116,54 @@ def judge_point(point: Point, facts: Facts) -> Finding:
 
 
 def of_tests(number: int, facts: Facts) -> Finding:
-    """Return what the release's tests say of a point. Results of another version say nothing."""
+    """Return what the release's tests say of a point. Results of another program, or old ones, say nothing."""
     if facts.tests is None:
         return unknown("no results of the release's tests are on this box", "testresultater for udgivelsen mangler")
-    if facts.tests.version != facts.version:
-        return unknown(
-            f"the test results are of version {facts.tests.version}, this is {facts.version}",
-            f"testresultaterne er for version {facts.tests.version}, dette er {facts.version}",
-        )
+    why = _why_not(facts.tests, facts)
+    if why:
+        return unknown(*why)
     results = facts.tests.results.get(number, ())
-    bad = [name for name, ok in results if not ok]
+    bad = [name for name, ok in results if ok is False]
     if bad:
         return failed(f"test failed: {', '.join(bad)}", f"fejlet test: {', '.join(bad)}")
     if not results:
-        return unknown("no test of the release is named for it", "ingen test i udgivelsen er knyttet til punktet")
+        return unknown("no test of the release was run for it", "ingen test i udgivelsen er kørt for punktet")
+    left = [name for name, ok in results if ok is None]
+    if left:
+        return unknown(f"not shown: {', '.join(left)}", f"ikke vist: {', '.join(left)}")
     made, count = facts.tests.made[:10], len(results)
     return passed(
         f"{count} tests of the release passed on {made}, the first {results[0][0]}",
         f"{count} tests af udgivelsen bestået {made}, den første {results[0][0]}",
     )
+
+
+def _why_not(tests: TestsFact, facts: Facts) -> tuple[str, str] | None:
+    """Return why results count for nothing here, in both languages; None: they count."""
+    if tests.version != facts.version:
+        return (
+            f"the test results are of version {tests.version}, this is {facts.version}",
+            f"testresultaterne er for version {tests.version}, dette er {facts.version}",
+        )
+    if tests.software != facts.software:
+        return (
+            f"the test results are of another program (commit {tests.commit[:12]}) than the one on this box",
+            f"testresultaterne er for et andet program (commit {tests.commit[:12]}) end det på denne boks",
+        )
+    age = _days(tests.made, facts.made)
+    if age is None or not -1 <= age <= RESULTS_DAYS:
+        return (
+            f"the test results are out of date: made {tests.made[:10]}, they count for {RESULTS_DAYS} days",
+            f"testresultaterne er forældede: dannet {tests.made[:10]}, de gælder i {RESULTS_DAYS} dage",
+        )
+    return None
+
+
+def _days(made: str, now: str) -> int | None:
+    try:
+        return (date.fromisoformat(now[:10]) - date.fromisoformat(made[:10])).days
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=1)

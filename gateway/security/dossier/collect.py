@@ -30,7 +30,7 @@ from gateway.security.dossier.facts import (
     ZoneFact,
 )
 from gateway.security.dossier.known_answers import known_answers
-from gateway.security.dossier.results import read_results
+from gateway.security.dossier.results import read_results, software
 from gateway.security.onboard.standing import Standing
 from gateway.security.policy import conduits_of, conduits_of_sink
 from gateway.security.trust.load import Judged
@@ -38,6 +38,7 @@ from gateway.status import read_live_status
 
 T = TypeVar("T")
 STABLE = ("/dev/serial/by-id/", "/dev/serial/by-path/", "/dev/mdi/")  # bound to a serial number or to a place
+PROGRAM = Path(__file__).resolve().parents[3]  # the installed tree, or a checkout
 SENDS = re.compile(r"\.(send|sendto|send_periodic)\(")
 
 
@@ -101,6 +102,7 @@ def _with_host(facts: Facts, config: Config, places: Places) -> Facts:
         passwords=_try(lambda: passwords(config)),
         support=_try(lambda: support(places.security_md)),
         tests=_try(lambda: read_results(places.results)),
+        software=_try(lambda: software(PROGRAM)) or "",
     )
 
 

@@ -295,13 +295,18 @@ class RiskFact:
 
 @dataclass(frozen=True)
 class TestsFact:
-    """Results of the release's tests: point -> (test, passed). For the version that ran them."""
+    """Results of the release's tests: point -> (test, passed; None: not run). For the program that ran them.
+
+    software: digest of that program (gateway.security.dossier.results).
+    """
 
     __test__ = False  # not a test of pytest
 
     version: str
     made: str
-    results: Mapping[int, tuple[tuple[str, bool], ...]]
+    results: Mapping[int, tuple[tuple[str, bool | None], ...]]
+    commit: str = ""
+    software: str = ""
 
 
 @dataclass(frozen=True)
@@ -339,6 +344,7 @@ class Facts:
     host: HostFact = field(default_factory=HostFact)
     risks: tuple[RiskFact, ...] | None = None
     tests: TestsFact | None = None
+    software: str = ""  # digest of the program on this box
     support: SupportFact | None = None
     known_answers: tuple[tuple[str, bool], ...] | None = None
     can_send: bool | None = None  # the listening CAN link has a way to send

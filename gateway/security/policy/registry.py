@@ -19,12 +19,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gateway.config import Config
+from gateway.core.personal import withhold
 
 MODULES = (  # named, not imported: some stand above this one
     "gateway.security.policy.opened",
     "gateway.security.policy.protected",
     "gateway.security.policy.leaving",
     "gateway.security.policy.zones",
+    "gateway.security.policy.personal_rules",
     "gateway.security.policy.signature_rules",
     "gateway.security.policy.seal_rules",
     "gateway.security.policy.certs_rules",
@@ -132,9 +134,10 @@ def findings(config: Config, facts: Facts | None = None) -> list[Violation]:
 
 def _violation(config: Config, one: Rule, broken: Broken) -> Violation:
     where = broken.where or config.where(*broken.path)
-    return Violation(
-        one.name, key_text(config, broken.path), where, broken.why, broken.hint, one.stops, broken.tamper, broken.reason
-    )
+    key, why, hint = map(
+        withhold, (key_text(config, broken.path), broken.why, broken.hint)
+    )  # a name may be a CPR number
+    return Violation(one.name, key, where, why, hint, one.stops, broken.tamper, broken.reason)
 
 
 def key_text(config: Config, path: tuple[str | int, ...]) -> str:
