@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,9 @@ from gateway.security.dossier.words import LANGUAGES
 
 app = typer.Typer(help="The rules of security, looked at.", no_args_is_help=True)
 FOUND = 2  # exit code: a point fails
-HERE = Path(__file__).resolve().parents[2]  # the installed tree, or a checkout
+CHECKOUT = Path(__file__).resolve().parents[2]
+# In a checkout beside the program; of the package beside its virtual environment, in /opt/mdi.
+HERE = CHECKOUT if (CHECKOUT / "SECURITY.md").is_file() else Path(sys.prefix).parent
 SYSTEM_UNITS = Path("/lib/systemd/system")
 RESULTS = "evidence/tests.json"  # below etc_dir; travels with the release
 
