@@ -76,8 +76,9 @@ build/wheels/complete: packaging/requirements.txt packaging/build-requirements.t
 		--dest build/wheels --requirement $$list || exit 1; done
 	@touch $@
 
-deb: wheels                ## build the Debian package in build/, without network from here on; the same tree, the same bytes
-	@$(BIN)/python packaging/deb.py --wheels build/wheels --out build
+deb: wheels                ## build the Debian package in build/, without network from here on; same bytes; RELEASE_KEY=FILE signs
+	@$(BIN)/python packaging/deb.py --wheels build/wheels --out build \
+		$(if $(RELEASE_KEY),--release-key "$(RELEASE_KEY)") $(if $(RELEASE_UNTIL),--until $(RELEASE_UNTIL))
 
 clean:           ## remove what was built; keeps demo-data
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,7 @@ from typing import Any
 from gateway.words import WORDS, Words
 
 OURS = ("mdi", "gateway", "kita", "drivers", "__main__")
-QUIET = ("pymodbus", "can", "cantools", "amqtt", "transitions", "asyncio", "hl7apy", "paho")
+QUIET = ("pymodbus", "can", "cantools", "amqtt", "transitions", "asyncio", "hl7apy", "paho", "weasyprint", "fontTools")
 Fault = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 

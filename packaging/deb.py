@@ -1,7 +1,8 @@
 """Build the Debian package: a virtual environment with locked wheels in /opt/mdi, units, users, udev rules, a sample.
 
-    python packaging/deb.py --wheels build/wheels --out build [--version 0.1.0-1]
+    python packaging/deb.py --wheels build/wheels --out build [--version 0.1.0-1] [--release-key FILE]
 
+With a key, the list of files (mdi verify-install) and that of the packaged profiles (mdi trust) are signed with it.
 No network and no root. Every dependency comes from the folder of wheels, checked against the hashes in
 packaging/requirements.txt. The same tree, wheels and SOURCE_DATE_EPOCH make the same bytes: own files are copied
 without what was compiled, times and modes are set, and what pip writes of the place of the build is taken out.
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +44,8 @@ PLACES = {  # suffix of a file in systemd/ -> where it goes, and its name there
     ".sysctl": "usr/lib/sysctl.d/60-mdi.conf",
     ".rules": "lib/udev/rules.d/{name}",
 }
+# The first line of a script, as pip writes it; three lines of sh(1) where the path is long or has a space.
+PLACE = re.compile(r"""\A#!.*\n(?:'''exec' .*\n' '''\n)?""")
 SCRIPTS = ("postinst", "prerm", "postrm")
 COMPRESSION = ("-Zgzip", "-z6")  # zstd is unknown to Debian's own checks; xz takes ten times as long for a fifth less
 
@@ -51,11 +55,15 @@ def main() -> None:
     ask.add_argument("--wheels", type=Path, required=True, help="folder with the locked wheels")
     ask.add_argument("--out", type=Path, required=True, help="folder for the package")
     ask.add_argument("--version", default=f"{project_version()}-1", help="version of the package")
+    ask.add_argument("--release-key", type=Path, help="secret key, of minisign or mdi trust key, of the role release")
+    ask.add_argument(
+        "--until", type=date.fromisoformat, help="last day of its signatures; the version's end of support"
+    )
     given = ask.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
-        stage(tree, given.wheels.resolve())
+        stage(tree, given.wheels.resolve(), given.release_key, given.until)
         print(pack(tree, given.out, given.version))
 
 
@@ -72,11 +80,31 @@ def epoch() -> int:
     return int(done.stdout) if done.returncode == 0 and done.stdout.strip() else 1767225600
 
 
-def stage(tree: Path, wheels: Path) -> None:
-    """Lay out what will be installed."""
+def end_of_support() -> date:
+    """Return the day until which this version is supported, of the table in SECURITY.md."""
+    minor = project_version().rpartition(".")[0]
+    return date.fromisoformat(re.findall(rf"\| {minor} \| (\S+) \|", (ROOT / "SECURITY.md").read_text("utf-8"))[0])
+
+
+def stage(tree: Path, wheels: Path, key: Path | None, until: date | None) -> None:
+    """Lay out what will be installed. key, until: of the signatures."""
     venv(tree, wheels)
     files(tree)
-    manifest(tree)
+    profiles = tree / SITE / "firmware_profiles"
+    mdi(tree, "trust", "manifest", profiles)
+    lists = (profiles / "MANIFEST", tree / HOME / "MANIFEST")
+    for path in lists:  # in this order: what is signed first is in the second list
+        if path == lists[1]:
+            manifest(tree)
+        if key is not None:
+            # Minutes: a rising number of at most nine digits, the same for the same tree.
+            end = (until or end_of_support()).isoformat()
+            mdi(tree, "trust", "sign", path, "--key", key.resolve(), "--rev", epoch() // 60, "--until", end)
+
+
+def mdi(tree: Path, *words: object) -> None:
+    """Run the program that is being packaged."""
+    run(tree / HOME / ".venv/bin/python", "-I", "-B", "-m", "gateway.cli.app", *words, quiet=True)
 
 
 def venv(tree: Path, wheels: Path) -> None:
@@ -95,7 +123,7 @@ def venv(tree: Path, wheels: Path) -> None:
             path.unlink()
     main_script = folder / "bin/mdi"
     text = main_script.read_text(encoding="utf-8")
-    main_script.write_text(re.sub(r"\A#!.*", f"#!/{HOME}/.venv/bin/python", text), encoding="utf-8")
+    main_script.write_text(PLACE.sub(f"#!/{HOME}/.venv/bin/python\n", text), encoding="utf-8")
     (folder / "pyvenv.cfg").write_text(
         f"home = {PYTHON.parent}\ninclude-system-site-packages = false\nversion = 3.11\n", encoding="utf-8"
     )
@@ -137,6 +165,7 @@ def files(tree: Path) -> None:
     for path in sorted((ROOT / "systemd").iterdir()):
         copy(path, tree / PLACES[path.suffix].format(name=path.name))
     copy(ROOT / "mdi_config.toml", tree / "etc/mdi/mdi_config.toml")
+    copy(ROOT / "SECURITY.md", tree / HOME / "SECURITY.md")  # the dossier quotes it
     for path in sorted((ROOT / "docs").rglob("*")):
         if path.is_file():
             copy(path, tree / HOME / path.relative_to(ROOT))
@@ -159,7 +188,7 @@ def changelog() -> bytes:
 
 
 def manifest(tree: Path) -> None:
-    """Write the hashes of our own files as sha256sum(1) does, for `mdi verify-install`; whoever releases signs it."""
+    """Write the hashes of our own files as sha256sum(1) does, for `mdi verify-install`."""
     own = [path for name in SOURCES[:4] for path in (tree / SITE / name).rglob("*") if path.is_file()]
     lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(tree / SITE)}\n" for p in sorted(own)]
     (tree / HOME / "MANIFEST").write_text("".join(lines), encoding="utf-8")

@@ -12,42 +12,16 @@ What a running gateway does:        mdi status
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, cast
 
 import typer
 
 from gateway import logs
-from gateway.cli import (
-    admin,
-    audit,
-    broker,
-    capture,
-    certs,
-    decommission,
-    demo,
-    hl7,
-    inventory,
-    keeping,
-    kita,
-    metrics,
-    netrules,
-    onboard,
-    probe,
-    profile,
-    prosim,
-    reload,
-    replay,
-    report,
-    run,
-    security,
-    simulate,
-    spool,
-    trust,
-    web,
-)
 from gateway.cli.output import print_mistake, speak_utf8
 from gateway.core.errors import ConfigError, MdiError
 from gateway.security.policy import PolicyError
@@ -55,46 +29,45 @@ from gateway.security.policy import PolicyError
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 Usage: Any = typer.BadParameter.__base__  # typer's own name for it is private, and moves between its versions
 
-app = typer.Typer(
-    help=__doc__, no_args_is_help=True, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
-)
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("acquire")(run.acquire)
-app.command("forward")(run.forward)
-app.command("check")(run.check)
-app.command("reload")(reload.reload)
-app.command("status")(run.status)
-app.command("metrics")(metrics.metrics)
-app.command("netrules")(netrules.netrules)
-app.command("sbom")(inventory.make_sbom)
-app.command("vulnerabilities")(inventory.list_vulnerabilities)
-app.command("verify-install")(inventory.verify_install)
-app.command("decode")(capture.decode)
-app.command("record")(capture.record)
-app.command("replay")(replay.replay)
-app.command("simulate")(simulate.simulate)
-app.command("probe")(probe.probe)
-app.command("prosim")(prosim.prosim)
-app.command("backup")(keeping.backup)
-app.command("restore")(keeping.restore)
-app.command("decommission")(decommission.decommission)
-app.add_typer(certs.app, name="certs")
-app.add_typer(broker.app, name="broker")
-app.add_typer(audit.app, name="audit")
-app.add_typer(profile.app, name="profile")
-app.add_typer(hl7.app, name="hl7")
-app.add_typer(kita.app, name="kita")
-app.add_typer(report.app, name="report")
-app.add_typer(security.app, name="security")
-app.add_typer(spool.app, name="spool")
-app.add_typer(onboard.app, name="onboard")
-app.add_typer(trust.app, name="trust")
-app.add_typer(admin.app, name="admin")
-app.add_typer(web.app, name="web")
+# name → module in this package, and the function in it; a group of commands is `app`
+COMMANDS = {
+    "demo": ("demo", "demo"),
+    "run": ("run", "run"),
+    "acquire": ("run", "acquire"),
+    "forward": ("run", "forward"),
+    "check": ("run", "check"),
+    "reload": ("reload", "reload"),
+    "status": ("run", "status"),
+    "metrics": ("metrics", "metrics"),
+    "netrules": ("netrules", "netrules"),
+    "sbom": ("inventory", "make_sbom"),
+    "vulnerabilities": ("inventory", "list_vulnerabilities"),
+    "verify-install": ("inventory", "verify_install"),
+    "decode": ("capture", "decode"),
+    "record": ("capture", "record"),
+    "replay": ("replay", "replay"),
+    "simulate": ("simulate", "simulate"),
+    "probe": ("probe", "probe"),
+    "prosim": ("prosim", "prosim"),
+    "backup": ("keeping", "backup"),
+    "restore": ("keeping", "restore"),
+    "decommission": ("decommission", "decommission"),
+    "certs": ("certs", "app"),
+    "broker": ("broker", "app"),
+    "audit": ("audit", "app"),
+    "profile": ("profile", "app"),
+    "hl7": ("hl7", "app"),
+    "kita": ("kita", "app"),
+    "report": ("report", "app"),
+    "security": ("security", "app"),
+    "spool": ("spool", "app"),
+    "onboard": ("onboard", "app"),
+    "trust": ("trust", "app"),
+    "admin": ("admin", "app"),
+    "web": ("web", "app"),
+}
 
 
-@app.callback()
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="The log as JSON lines, for machines.")] = False,
@@ -103,13 +76,43 @@ def root(
     logs.set_up(logging.DEBUG if verbose else logging.INFO, log_json)
 
 
+def build(names: Iterable[str]) -> typer.Typer:
+    """Return the command line with these commands. A module is loaded when it is asked for: a start must be quick."""
+    made = typer.Typer(
+        help=__doc__, no_args_is_help=True, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
+    )
+    made.callback()(root)
+    for name in names:
+        module, function = COMMANDS[name]
+        command = getattr(importlib.import_module(f"gateway.cli.{module}"), function)
+        if function == "app":
+            made.add_typer(command, name=name)
+        else:
+            made.command(name)(command)
+    return made
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """`app`: the whole of it, with every command."""
+    if name != "app":
+        raise AttributeError(name)
+    globals()["app"] = build(COMMANDS)
+    return cast("typer.Typer", globals()["app"])
+
+
+def _asked(arguments: Sequence[str]) -> Iterable[str]:
+    """Return the command that is asked for; all of them when it is none, for help and for a hint."""
+    word = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return (word,) if word in COMMANDS else COMMANDS
+
+
 def main() -> None:
     """Run the command line; a mistake that we know is one line and its exit code, a bug is a trace."""
     speak_utf8()
     logs.set_up(logging.INFO)
     logs.catch_all()
     try:
-        code = app(standalone_mode=False)
+        code = build(_asked(sys.argv[1:]))(standalone_mode=False)
         sys.stdout.flush()
     except PolicyError as fault:
         for line in str(fault).splitlines():  # all that is broken, at once

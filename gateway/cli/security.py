@@ -1,7 +1,8 @@
-"""mdi security selfcheck."""
+"""mdi security selfcheck, selftest."""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from gateway.cli.output import out, print_json, print_table
 from gateway.cli.run import DEFAULT, ConfigOption, JsonOption
+from gateway.cli.selftest import selftest
 from gateway.config import read_config
 from gateway.security.dossier.checklist import Answer, State, counts, judge
 from gateway.security.dossier.collect import Places, collect
@@ -18,7 +20,9 @@ from gateway.security.dossier.words import LANGUAGES
 
 app = typer.Typer(help="The rules of security, looked at.", no_args_is_help=True)
 FOUND = 2  # exit code: a point fails
-HERE = Path(__file__).resolve().parents[2]  # the installed tree, or a checkout
+CHECKOUT = Path(__file__).resolve().parents[2]
+# In a checkout beside the program; of the package beside its virtual environment, in /opt/mdi.
+HERE = CHECKOUT if (CHECKOUT / "SECURITY.md").is_file() else Path(sys.prefix).parent
 SYSTEM_UNITS = Path("/lib/systemd/system")
 RESULTS = "evidence/tests.json"  # below etc_dir; travels with the release
 
@@ -28,9 +32,7 @@ EvidenceOption = Annotated[
 ]
 
 
-@app.callback()
-def group() -> None:
-    """Keep `selfcheck` a command of its own, also as long as it is the only one."""
+app.command("selftest")(selftest)
 
 
 def places(etc_dir: str, evidence: Path | None) -> Places:

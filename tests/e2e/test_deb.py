@@ -7,6 +7,7 @@ database, and nothing of the machine changes. systemd does not run there: what i
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.parts.trust import Hospital
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -35,6 +37,8 @@ say refused; mdi check --config /etc/mdi/mdi_config.toml >/dev/null 2>&1 || echo
 say installed; cd /opt/mdi/.venv/lib/python3.11/site-packages; sha256sum --quiet -c /opt/mdi/MANIFEST; cd /
 say units; systemd-analyze verify /lib/systemd/system/mdi-*.*
 say enabled; find /etc/systemd -name 'mdi-*'
+say signed; mdi verify-install /opt/mdi/MANIFEST --key /release.pub
+cp -r /people/trust /etc/mdi/; mdi trust status --config /etc/mdi/mdi_config.toml --json || true
 say verified; dpkg --verify mdi-edge-gateway
 echo segment > /var/lib/mdi/spool/segment-1; chown mdi-forward /var/lib/mdi/spool/segment-1
 echo '# mine' >> /etc/mdi/mdi_config.toml; echo '{}' > /etc/mdi/approvals/mine.json
@@ -47,9 +51,9 @@ done
 dpkg -r mdi-edge-gateway
 say left; ls -d /opt/mdi /usr/bin/mdi /lib/systemd/system/mdi-* /usr/lib/sysusers.d/mdi.conf 2>/dev/null || true
 kept | diff - /before
-dpkg -P mdi-edge-gateway
+say purging; dpkg -P mdi-edge-gateway
 say purged; sha256sum /var/lib/mdi/spool/segment-1 /etc/mdi/approvals/mine.json | diff - <(grep -v config.toml /before)
-dpkg -i /n.deb >/dev/null
+dpkg --unpack /n.deb
 MDI_PURGE_DATA=yes dpkg -P mdi-edge-gateway
 say gone; ls -d /var/lib/mdi /etc/mdi 2>/dev/null || true
 say end
@@ -59,6 +63,7 @@ set -e
 mount -t tmpfs layers "$1"; mkdir "$1/upper" "$1/temp" "$1/system"
 mount -t overlay layers -o lowerdir=/,upperdir="$1/upper",workdir="$1/temp" "$1/system"
 cp "$2" "$1/system/n.deb"; cp "$3" "$1/system/next.deb"
+cp -r "$4" "$1/system/people"; cp "$5" "$1/system/release.pub"
 mount -t proc proc "$1/system/proc"; mount -t tmpfs run "$1/system/run"; mount --rbind /dev "$1/system/dev"
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$1/system" bash -s
 """
@@ -75,8 +80,9 @@ def needed() -> None:
         pytest.skip("the package is for Debian 12: no /usr/bin/python3.11")
 
 
-def build(out: Path, *more: str) -> Path:
-    words = [sys.executable, str(ROOT / "packaging/deb.py"), "--wheels", str(WHEELS), "--out", str(out), *more]
+def build(out: Path, people: Hospital) -> Path:
+    words = [sys.executable, str(ROOT / "packaging/deb.py"), "--wheels", str(WHEELS), "--out", str(out)]
+    words += ["--release-key", str(people.etc_dir / "release.key")]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1767225600", "TMPDIR": str(out)}
     out.mkdir()
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
@@ -97,23 +103,38 @@ def repacked(package: Path, tree: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def people(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    """A region, with somebody who signs releases."""
+    made = Hospital(tmp_path_factory.mktemp("people"))
+    release = made.keys["release-1"]
+    (made.etc_dir / "release.key").write_text(release.text(""), encoding="utf-8")
+    (made.etc_dir / "release.pub").write_text(release.public.text, encoding="utf-8")
+    return made
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory, people: Hospital) -> Path:
     needed()
-    if subprocess.run(["make", "-s", "wheels"], cwd=ROOT, capture_output=True, check=False).returncode:
-        pytest.skip("the locked wheels are not here and cannot be fetched: make wheels")
-    return build(tmp_path_factory.mktemp("one") / "deb")
+    offline = {**os.environ, "PIP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": "10"}
+    wheels = subprocess.run(["make", "-s", "wheels"], cwd=ROOT, capture_output=True, env=offline, check=False)
+    if wheels.returncode:
+        pytest.skip("the locked wheels are not in build/wheels and cannot be fetched here: make wheels")
+    return build(tmp_path_factory.mktemp("one") / "deb", people)
 
 
-def test_two_builds_are_the_same_bytes(package: Path, tmp_path: Path) -> None:
-    again = build(tmp_path / "another place")
+def test_two_builds_are_the_same_bytes(package: Path, people: Hospital, tmp_path: Path) -> None:
+    again = build(tmp_path / "another place", people)  # with a space, and longer
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(package.read_bytes()).digest()
 
 
-def test_it_is_installed_upgraded_taken_back_and_removed_and_the_spool_is_kept(package: Path, tmp_path: Path) -> None:
+def test_it_is_installed_upgraded_taken_back_and_removed_and_the_spool_is_kept(
+    package: Path, people: Hospital, tmp_path: Path
+) -> None:
     newer = repacked(package, tmp_path / "next")
     layers = tmp_path / "layers"
     layers.mkdir()
     words = ["unshare", "--mount", "sh", "-c", LAYERS, "sh", str(layers), str(package), str(newer)]
+    words += [str(people.etc_dir), str(people.etc_dir / "release.pub")]
     done = subprocess.run(words, input=STORY, capture_output=True, text=True, check=False)
     if "mount:" in done.stderr:
         pytest.skip(f"no overlay here: {done.stderr.splitlines()[0]}")
@@ -121,6 +142,10 @@ def test_it_is_installed_upgraded_taken_back_and_removed_and_the_spool_is_kept(p
     told = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in done.stdout.split("== ")[1:]}
     assert "end" in told
     assert told["refused"] == "2\n"  # a fresh sample in production has no signature and no approval
+    assert ", all as in /opt/mdi/MANIFEST" in " ".join(told["signed"].split())
+    rows = json.loads(told["signed"][told["signed"].index("[{") :])
+    judged = {row["file"]: (row["counts"], row["people"]) for row in rows}
+    assert judged["firmware_profiles/MANIFEST"] == (True, ["release-1 (release)"])
     assert NEXT in told["version /next.deb"]
     assert NEXT not in told["version /n.deb"]
     assert told["enabled"] == ""  # nothing is started by the installation

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.security.dossier.points_running import CAPS
 from gateway.security.netrules import units
 from tests.conftest import ROOT
 from tests.unit.netrules_rig import asked, written
@@ -69,6 +70,13 @@ def test_a_unit_that_loses_a_setting_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("setting", MUST)
 def test_a_unit_keeps_what_no_unit_may_lose(unit: str, setting: str) -> None:
     assert setting in said(unit)
+
+
+@each_unit
+def test_a_unit_that_runs_away_ends_at_a_cap(unit: str) -> None:
+    """Point 51 of the checklist."""
+    for cap in CAPS:
+        assert any(line.startswith(f"{cap}=") for line in said(unit)), cap
 
 
 def test_each_process_has_a_user_of_its_own() -> None:

@@ -53,7 +53,7 @@ def differences(manifest: Path | None) -> list[str] | None:
         listed = install.read_manifest(manifest.read_text(encoding="utf-8"), str(manifest))
     except (MdiError, OSError):
         return ["the manifest cannot be read"]
-    root, folders = manifest.parent, install.folders_of(listed)
+    root, folders = install.installed_root(), install.folders_of(listed)
     found = [*install.compare(listed, install.hashes(root, folders)), *install.compiled(root, folders)]
     return [f"{d.path} {d.what}" for d in found[:5]]
 

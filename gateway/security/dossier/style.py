@@ -41,7 +41,7 @@ ul { margin: .3rem 0; padding-left: 1.2rem; }
 .state.duty { color: var(--duty); } .state.na { color: var(--na); }
 .lab { background: var(--fail); color: #fff; font-weight: bold; padding: .4rem .6rem; margin-bottom: .8rem; }
 .mark { display: none; }
-nav { font-size: .88rem; columns: 2; margin: .6rem 0; }
+nav { font-size: .88rem; columns: 2; margin: .6rem 0; break-inside: avoid; }
 nav a { display: block; padding: .08rem 0; text-decoration: none; }
 figure { margin: .6rem 0; }
 svg { width: 100%; height: auto; display: block; }
