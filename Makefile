@@ -20,7 +20,7 @@ test: $(VENV)/dev.stamp    ## install what the tests need and run them all
 nightly: $(VENV)/dev.stamp ## the exam with a million inputs each, a million crash states, the fault table in full; hours
 	@sh tests/need.sh
 	@rm -rf build/evidence
-	@MDI_FUZZ=1000000 MDI_EXAM=20 $(BIN)/python -m pytest tests/conformance; a=$$?; \
+	@MDI_FUZZ=1000000 MDI_EXAM=20 MDI_FUZZ_READERS=20000 $(BIN)/python -m pytest tests/conformance tests/unit/test_fuzz_readers.py; a=$$?; \
 	export MDI_EVIDENCE=build/evidence; \
 	MDI_CRASH_STATES=1000000 MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/model; b=$$?; \
 	MDI_FAULTS_SCALE=nightly $(BIN)/python -m pytest tests/faults; c=$$?; \

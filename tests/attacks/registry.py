@@ -15,7 +15,8 @@ class Attack(NamedTuple):
     refusal: str
 
 
-HERE = "tests/attacks/test_attacks.py"
+HERE, STOLEN = "tests/attacks/test_attacks.py", "tests/attacks/test_stolen_box.py"
+LEAK = "tests/attacks/test_backup_leak.py"
 ATTACKS = {
     "rogue-device": Attack(
         (
@@ -44,10 +45,12 @@ ATTACKS = {
     ),
     "stolen-box": Attack(
         (
-            f"{HERE}::test_stolen_box",
+            f"{STOLEN}::test_nothing_can_be_read_in_any_coding",
+            f"{STOLEN}::test_our_own_tools_refuse_and_name_the_key",
+            f"{STOLEN}::test_what_the_thief_writes_back_is_not_believed",
             "tests/model/test_spool_sealed.py::test_nothing_of_a_message_can_be_read_on_the_disk",
         ),
-        "nothing of a message is readable on the disk; without its key the spool is refused",
+        "nothing of a message is readable on the disk; our tools refuse; what is written back is not believed",
     ),
     "cloned-gateway": Attack(
         (
@@ -93,8 +96,12 @@ ATTACKS = {
         "the step is marked; an expired approval is expired",
     ),
     "backup-leak": Attack(
-        (f"{HERE}::test_backup_leak",),
-        "what people keep in etc_dir holds no private key and no password",
+        (
+            f"{LEAK}::test_no_key_no_password_and_no_message_is_in_it",
+            f"{LEAK}::test_a_copy_that_was_changed_is_refused_by_its_digest",
+            f"{LEAK}::test_what_he_writes_into_a_copy_gives_nobody_a_right",
+        ),
+        "no key, password or message is in a backup; a changed copy is refused, or gives nobody a right",
     ),
     "patient-mix-up": Attack(
         (

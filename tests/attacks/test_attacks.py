@@ -11,16 +11,14 @@ import pytest
 
 from gateway.config import read_config
 from gateway.core.ack import parse_ack
-from gateway.core.errors import ConfigError, ProfileError
+from gateway.core.errors import ProfileError
 from gateway.core.frame import NeedData
 from gateway.registry import read_profile
 from gateway.security.dossier.threats import THREATS
 from gateway.security.policy import violations
-from gateway.security.seal.box import needed
 from tests.attacks.registry import ATTACKS
 from tests.conftest import ROOT
 from tests.parts.onboarding import Ward
-from tests.secrets import secrets_in
 from tests.unit.test_docs import ids_in
 
 
@@ -90,13 +88,6 @@ def test_hostile_bytes() -> None:
             protocol.data_to_send(i / 1000)
 
 
-def test_stolen_box() -> None:
-    """The disk is there, the key is not."""
-    with pytest.raises(ConfigError):
-        needed(None, production=True)
-    assert needed(None, production=False) is None
-
-
 @pytest.mark.parametrize(
     "payload",
     [b"", b"\x00" * 4096, b"MSH|", b"MSH|^~\\&|" + b"A" * 100_000, b"\x0bMSH|^~\\&\x1c\r", "æøå".encode("latin-1")],
@@ -132,15 +123,3 @@ def test_clock_manipulation(tmp_path: Path) -> None:
     assert ward.one().may_open
     ward.now += timedelta(days=3650)
     assert not ward.one().may_open
-
-
-def test_backup_leak(tmp_path: Path) -> None:
-    """Somebody reads a copy of everything that people keep on the box."""
-    ward = Ward(tmp_path)
-    ward.approve()
-    for path in Path(ward.config.security.etc_dir).rglob("*"):
-        if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            found = [said for said in secrets_in(text) if "random" not in said]  # public keys and signatures are random
-            assert not found, path
-            assert "PRIVATE" not in text

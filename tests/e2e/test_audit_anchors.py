@@ -1,12 +1,13 @@
 """A checkpoint that has left the box: read back from a real broker, held against the log, before and after a change.
 
 The change is the worst that a person with root can do: the whole log made anew, signed with the box's own key. The
-files alone do not show it; the retained message does.
+files alone do not show it; the retained message does. And a clock that is set is written down, and breaks no chain.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from gateway.security.audit import Event
 from gateway.security.audit.chain import CHECKPOINT, Chain
 from gateway.security.audit.files import OsFiles
 from gateway.security.audit.keys import AuditKey
-from gateway.security.audit.verify import files_of
+from gateway.security.audit.verify import files_of, lines_of
+from tests.faults.test_f19_clock_steps import WallClock
 from tests.parts.broker import HOST, Mosquitto
 from tests.parts.wait import wait_until
 
@@ -69,10 +71,12 @@ class Box:
         self.path.write_text(CONFIG.format(folder=folder, port=broker.port), encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         command = [sys.executable, "-m", "gateway.cli.app", "run", "--config", str(self.path)]
         with (self.folder / "log").open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+            )
 
     def stop(self) -> None:
         if self._process is not None:
@@ -159,3 +163,24 @@ def test_a_retained_checkpoint_finds_a_log_that_was_made_anew_with_the_box_s_own
     wrong = box.mdi("audit", "verify", "--anchors", str(anchors))
     assert wrong.returncode == 3, wrong.stdout
     assert "the log was rewritten" in " ".join(wrong.stdout.split())
+
+
+def test_a_clock_that_is_set_is_written_down_with_its_step_and_breaks_no_chain(box: Box) -> None:
+    folder, clock = box.folder / "state/audit/run", WallClock(box.folder)
+    box.start(**clock.environment())
+    wait_until((box.folder / "run/status-forward.json").exists, box.log, LONG_S)
+
+    def steps() -> list[float]:
+        entries = (line.entry for line in lines_of(folder) if line.entry)  # the last one may be half written
+        return [entry["facts"]["step_s"] for entry in entries if entry["event"] == Event.CLOCK_STEP]
+
+    assert steps() == []
+    for number, step_s in enumerate((3600, -7200, 3600), start=1):
+        clock.set(clock.offset_s + step_s)
+        wait_until(lambda: len(steps()) >= number, box.log, LONG_S)  # noqa: B023
+    box.stop()
+    assert steps() == [pytest.approx(3600, abs=60), pytest.approx(-7200, abs=60), pytest.approx(3600, abs=60)]
+    entries = [line.entry for line in lines_of(folder) if line.entry]
+    assert [e["t_mono"] for e in entries] == sorted(e["t_mono"] for e in entries)
+    assert [e["t_utc"] for e in entries] != sorted(e["t_utc"] for e in entries)  # as the clock showed it
+    assert box.mdi("audit", "verify").returncode == 0

@@ -1,25 +1,34 @@
 """CPR numbers, names and texts of devices through every input of real processes; then every output is searched.
 
-inputs     bytes of devices, acknowledgements, MQTT payloads and topics, comments of the configuration, file names
-outputs    logs of gateway and KITA, status, metrics, reports, audit log and its export, topics, names of files, a crash
+inputs     bytes of devices, acknowledgements, MQTT payloads and topics, comments of the configuration, file names,
+           requests to the pages and to the admin socket
+outputs    logs of gateway, KITA, pages and administration, their answers, status, metrics, reports, the dossier, audit
+           log and its export, topics, names of files, a crash
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from gateway.config import read_config
+from gateway.core.errors import MdiError
+from gateway.security.access.client import ask
 from gateway.simulate import Pty
 from gateway.status import read_status
 from tests.parts import canary
@@ -32,6 +41,13 @@ CONFIG = """
 # {comment}
 [security]
 mode = "lab"
+etc_dir = "{folder}/etc"
+[access]
+socket = "{folder}/run/admin.sock"
+administrators = ["0"]
+per_minute = 6000
+[web]
+socket = "{folder}/run/web.sock"
 [gateway]
 name = "gw-test"
 eui64 = "0011223344556677"
@@ -126,11 +142,20 @@ class Ward:
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
-    ward = Ward(tmp_path_factory.mktemp("canary"))
+    folder = tmp_path_factory.mktemp("canary")
+    ward = Ward(folder)
     try:
         gateway = ward.start("gateway", "--verbose", "run", "--config", str(ward.path))
         wait_until(lambda: "forward" in read_status(ward.config), lambda: ward.log("gateway"), 60)
         wait_until(lambda: f"{BASE}/status" in ward.topics, lambda: ward.log("gateway"), 60)
+        for name, *words in (("administration", "admin", "serve"), ("pages", "web", "serve")):
+            ward.start(name, *words, "--config", str(ward.path))
+        for socket_ in ("admin.sock", "web.sock"):
+            wait_until(
+                lambda name=socket_: (folder / "run" / name).is_socket(),  # type: ignore[misc]
+                lambda: ward.log("administration") + ward.log("pages"),
+                60,
+            )
         for feed in INPUTS.values():
             feed(ward)
         bad = "acks_malformed"
@@ -140,6 +165,8 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
         wait_until(lambda: heard(ward), lambda: ward.log("gateway"), 60)
         ward.status = ward.mdi("status", "--config", str(ward.path), "--json")  # type: ignore[attr-defined]
         ward.metrics = ward.mdi("metrics", "--config", str(ward.path))  # type: ignore[attr-defined]
+        ward.pages = "".join(pages(ward, path).text for path in ("/", "/?lang=en"))  # type: ignore[attr-defined]
+        ward.verbs = "".join(map(str, asked(ward)))  # type: ignore[attr-defined]
         gateway.send_signal(signal.SIGTERM)
         gateway.wait(60)
         yield ward
@@ -196,12 +223,65 @@ def file_names(ward: Ward) -> None:
     (ward.folder / "names.log").unlink()  # a person has typed it and reads the answer: the terminal is not a log
 
 
+def pages(ward: Ward, path: str, **request: Any) -> httpx.Response:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(ward.folder / "run/web.sock")), timeout=30) as client:
+        return client.request(request.pop("method", "GET"), f"http://localhost{path}", **request)
+
+
+def requests_for_pages(ward: Ward) -> None:
+    """In the path, the query, each header that a program looks at, as a body, as a method."""
+    for secret in canary.ALL:
+        quoted = quote(secret)
+        headers = dict.fromkeys(("User-Agent", "Referer", "X-Remote-User", "Cookie", "Accept-Language"), quoted)
+        pages(ward, f"/{quoted}?lang={quoted}&{quoted}={quoted}", headers=headers)
+        pages(ward, f"/?lang={quoted}", method="POST", content=secret.encode())
+        pages(ward, "/", method=re.sub(r"\W", "", secret.encode("ascii", "ignore").decode()))
+        pages(ward, "/", headers={"Host": re.sub(r"[^\w.-]", "", quoted)})
+    with socket.socket(socket.AF_UNIX) as raw:  # what is no HTTP at all
+        raw.connect(str(ward.folder / "run/web.sock"))
+        raw.sendall(" ".join(canary.ALL).encode() + b"\r\n\r\n")
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(4096):
+            pass
+
+
+def requests_for_verbs(ward: Ward) -> None:
+    """As verb, as argument, as its name, as no request; a person's number also as the reason that is kept."""
+    path = ward.folder / "run/admin.sock"
+    for secret in canary.ALL:
+        asks: list[tuple[str, dict[str, str]]] = [(secret, {secret: secret}), ("status", {secret: secret})]
+        asks += [("suspend", {"asset": secret, "reason": "x"}), ("approve", dict.fromkeys(APPROVE, secret))]
+        if secret in canary.CPRS:
+            asks.append(("suspend", {"asset": "scale", "reason": f"is {secret}"}))
+        for verb, args in asks:
+            with suppress(MdiError):
+                ask(path, verb, args)
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.connect(str(path))
+            raw.sendall(secret.encode() + b"\n")
+            raw.recv(4096)
+
+
+APPROVE = ("asset", "rev", "signature")
+VIEWS = ("whoami", "verbs", "status", "devices", "certificates", "signatures", "audit")
+
+
+def asked(ward: Ward) -> Iterator[Any]:
+    """What each verb that only looks answers."""
+    for verb in VIEWS:
+        for args in ({}, {"since": "1h"}):
+            with suppress(MdiError):
+                yield ask(ward.folder / "run/admin.sock", verb, args)
+
+
 INPUTS: dict[str, Callable[[Ward], None]] = {
     "bytes of devices": devices,
     "acknowledgements": acknowledgements,
     "payloads": payloads,
     "topics": topics,
     "names of files": file_names,
+    "requests for pages": requests_for_pages,
+    "requests for verbs": requests_for_verbs,
 }
 
 
@@ -239,7 +319,24 @@ def of_config(*command: str) -> Callable[[Ward], str]:
     return lambda ward: ward.mdi(*command, "--config", str(ward.path))
 
 
+def dossier(lang: str) -> Callable[[Ward], str]:
+    def made(ward: Ward) -> str:
+        page = ward.folder / f"dossier-{lang}.html"
+        said = ward.mdi("onboard", "report", "--out", str(page), "--lang", lang, "--config", str(ward.path))
+        return said + page.read_text(encoding="utf-8")
+
+    return made
+
+
 OUTPUTS: dict[str, Callable[[Ward], str]] = {
+    "log of the pages": lambda ward: ward.log("pages"),
+    "log of the administration": lambda ward: ward.log("administration"),
+    "pages": lambda ward: ward.pages,  # type: ignore[attr-defined]
+    "answers of the administration": lambda ward: ward.verbs,  # type: ignore[attr-defined]
+    "dossier": dossier("da"),
+    "dossier in English": dossier("en"),
+    "selfcheck": of_config("security", "selfcheck"),
+    "onboarding": of_config("onboard", "status"),
     "log of the gateway": lambda ward: ward.log("gateway"),
     "log of KITA": lambda ward: ward.log("kita"),
     "status": lambda ward: ward.status,  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ CPRS = (
     "0101901234",
     "31 12 99-4321".replace(" ", ""),
 )
-NAMES = ("Jens Sørensen", "Åse Østergård", "KNUDSEN^OLGA")
+NAMES = ("Jens Sørensen", "Åshild Østergård", "KNUDSEN^OLGA")
 DEVICE = ("ZQXKANARIE", "Qvistgaardsminde")  # a serial number, an identification, an alert text
 ALL = (*CPRS, *NAMES, *DEVICE)
 _WORDS = {word for text in (*NAMES, *DEVICE) for word in re.split(r"[\s^]", text)}

@@ -204,6 +204,7 @@ def test_an_approval_is_handed_in_and_counts_by_its_key(daemon: Callable[..., Da
         ("suspend", {"asset": "A-1"}, "needs reason"),
         ("suspend", {"asset": "A-1", "reason": "x", "more": "y"}, "takes no more"),
         ("suspend", {"asset": "../x", "reason": "x"}, "asset"),
+        ("suspend", {"asset": "A-1", "reason": "bed of 070761-4285"}, "can be a CPR number"),
         ("approve", {"asset": "A-1", "rev": "x", "signature": ""}, "whole number"),
         ("audit", {"since": "yesterday"}, "no time"),
         ("reload", {}, "no gateway runs"),

@@ -35,7 +35,7 @@ def granted(path: Path, now_s: float) -> Mapping[int, Role]:
         doc = json.loads(data) if mine and stat.S_ISREG(about.st_mode) else {}
         longest = now_s + 60 * MOST_MINUTES
         return {int(uid): Role[role] for uid, (role, until) in doc.items() if now_s < float(until) <= longest}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return {}
 
 

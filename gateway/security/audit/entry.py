@@ -96,7 +96,10 @@ class Checkpoint:
     @classmethod
     def parse(cls, text: bytes | str) -> Checkpoint:
         """Return a published checkpoint. Raises: ValueError when it is none; the signature is not looked at."""
-        found = json.loads(text)
+        try:
+            found = json.loads(text)
+        except RecursionError:
+            raise ValueError("not a checkpoint") from None
         if not isinstance(found, dict) or found.keys() != {"gateway", "writer", "seq", "head", "t_utc", "key", "sig"}:
             raise ValueError("not a checkpoint")
         if type(found["seq"]) is not int or not all(isinstance(v, str) for k, v in found.items() if k != "seq"):
@@ -110,5 +113,5 @@ def checkpoint_of(entry: Mapping[str, Any], gateway: str) -> Checkpoint | None:
         facts = entry["facts"]
         said = {name: str(facts[name]) for name in ("head", "t_utc", "key", "sig")}
         return Checkpoint(gateway, str(entry["writer"]), int(facts["of"]), **said)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):  # OverflowError: JSON knows an infinite number
         return None

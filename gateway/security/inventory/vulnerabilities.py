@@ -93,7 +93,7 @@ def read_scan(text: str, made: date, where: str) -> Scan:
             for v in row.get("vulns", ())
         )
         return Scan(made, frozenset(normal(row["name"]) for row in rows if "vulns" in row), tuple(known))
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise ConfigError(
             f"is no scan ({type(fault).__name__})", where, "make it where there is a network: pip-audit --format json"
         ) from fault
@@ -103,10 +103,10 @@ def read_triage(path: Path) -> tuple[DecisionSettings, ...]:
     """Read the decisions. A file that is not there holds none. Raises: ConfigError with the line."""
     if not path.exists():
         return ()
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         tables = tomllib.loads(text).get("decision", [])
-    except tomllib.TOMLDecodeError as fault:
+    except (ValueError, RecursionError) as fault:
         raise ConfigError(f"not TOML: {fault}", str(path), "check quotes and brackets") from fault
     found = []
     for i, table in enumerate(tables):

@@ -15,6 +15,7 @@ from pathlib import Path
 from gateway.config import Config
 from gateway.config_security import LAB
 from gateway.core.errors import ConfigError, TrustError
+from gateway.core.personal import looks_personal
 from gateway.security.audit import Audit, Event, silent
 from gateway.security.onboard import approval
 from gateway.security.onboard.approval import Request, Verdict
@@ -158,6 +159,8 @@ def by_hand(
         raise ConfigError(
             "who does it and why is needed", hint=f"--by NAME --reason TEXT, {MAX_REASON} letters at most"
         )
+    if looks_personal(reason):  # it is kept for good, and shown in the dossier
+        raise ConfigError("the reason holds what can be a CPR number", hint="say it without the patient")
     _possible(was, step, bool(past(read_acts(state_dir, asset)).suspended), config.security.mode == LAB)
     append(state_dir, asset, Act(moment(now), str(step), person, reason.strip(), was.rev, was.sha256))
     found = standing(config, trust, now)[device]

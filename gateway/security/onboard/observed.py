@@ -84,7 +84,7 @@ def _read(path: Path, kind: type[T]) -> dict[str, T]:
     try:
         doc = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): kind(**one) for name, one in doc.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

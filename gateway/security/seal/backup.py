@@ -22,6 +22,8 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from gateway.core.errors import ConfigError
 
@@ -32,6 +34,8 @@ ALL_BYTES = 1 << 30
 _MODE = 0o640
 _SECRET_NAME = re.compile(r"(^|[./_-])(key|secret|password|mdi-seal|mdi-seal-old)($|[.])|\.key$|\.p12$|\.pfx$", re.I)
 _SECRET_TEXT = (b"PRIVATE KEY-----", b"minisign encrypted secret key", b"minisign secret key", b"OPENSSH PRIVATE KEY")
+_SEQUENCE = b"\x30"  # how each DER structure of keys begins (X.690)
+_PKCS12 = bytes.fromhex("2a864886f70d010c")  # the object identifiers of its bags, 1.2.840.113549.1.12 (RFC 7292)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -93,9 +97,22 @@ def _read(path: Path) -> tuple[bytes, str]:
     if _SECRET_NAME.search(path.name):
         return b"", "a secret, by its name"
     data = path.read_bytes()
-    if any(mark in data for mark in _SECRET_TEXT):
+    if any(mark in data for mark in _SECRET_TEXT) or _binary_key(data):
         return b"", "a secret key"
     return data, ""
+
+
+def _binary_key(data: bytes) -> bool:
+    """Tell whether this is a private key without the words of PEM: DER, or PKCS #12 whatever its name."""
+    if not data.startswith(_SEQUENCE):
+        return False
+    try:
+        load_der_private_key(data, None)
+    except TypeError:  # it has a password
+        return True
+    except (ValueError, UnsupportedAlgorithm):
+        return _PKCS12 in data
+    return True
 
 
 def archive(found: Mapping[str, bytes], manifest: Manifest) -> bytes:
@@ -130,7 +147,7 @@ def read(path: Path, sha256: str = "") -> Backup:
     try:
         members = dict(_members(data, where))
         told = msgspec.json.decode(members.pop(MANIFEST, b""), type=Manifest)
-    except (tarfile.TarError, msgspec.MsgspecError, EOFError) as fault:
+    except (tarfile.TarError, msgspec.MsgspecError, EOFError, UnicodeDecodeError) as fault:
         raise ConfigError("it is no backup", where, "mdi backup makes one") from fault
     if told.format != FORMAT:
         raise ConfigError(f"its format is {told.format!r}, this program knows {FORMAT!r}", where)
