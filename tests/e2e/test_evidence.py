@@ -96,3 +96,16 @@ def test_what_does_not_exist_or_is_skipped_has_not_passed() -> None:
     }
     assert {text: outcome(fromstring(text)) for text in cases} == cases
     assert [together(c) for c in ([], [True, None], [None, False], [True, True])] == [None, None, False, True]
+
+
+def test_a_program_that_changes_under_the_tests_leaves_no_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody merges while an hour of tests runs: the digest would be of what was not tested."""
+    from tests import points
+
+    digests = iter(("before", "after"))
+    monkeypatch.setattr(points, "software", lambda _root: next(digests))
+    monkeypatch.setattr(points, "run", lambda _points: {})
+    assert points.main(tmp_path / "tests.json", ["3"]) == 2
+    assert not (tmp_path / "tests.json").exists()
