@@ -165,6 +165,7 @@ def test_record_decode_and_replay_give_the_same_values(bench: Bench) -> None:
     assert sum(want.values()) >= 2
 
     bench.start("gateway", "run", "--config", bench.config)
+    wait_until(lambda: " started: " in bench.log("gateway"), lambda: bench.log("gateway"), 60)
     player = bench.start("replay", "replay", recording, *bench.at, "--speed", "0")
     wait_until(lambda: player.poll() is not None, lambda: bench.log("replay") + bench.log("gateway"), 60)
     assert player.returncode == 0, bench.log("replay")
