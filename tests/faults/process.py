@@ -126,3 +126,8 @@ class Part:
         if self.process.stdin:
             self.process.stdin.close()
         self.process = None
+
+
+def mistakes(said: str) -> list[str]:
+    """Return the lines in which a command tells a person what is wrong. A lab also says what it lets pass: warnings."""
+    return [line for line in said.splitlines() if line.startswith("mdi: ")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.faults.evidence import evidence, scaled
 from tests.faults.own_disk import own_disk
+from tests.faults.process import mistakes
 from tests.faults.rig import SETTLE_S, Counter, Rig
 from tests.parts.wait import wait_until
 
@@ -106,6 +107,6 @@ def _refused_start(rig: Rig) -> list[str]:
     gateway = rig.parts["gateway"]
     rig.start("gateway", wait=False)
     wait_until(gateway.died, lambda: f"it starts without a disk\n{rig.logs()}", SETTLE_S)
-    code, said = gateway.ended[-1].code, gateway.said().strip().splitlines()
+    code, said = gateway.ended[-1].code, mistakes(gateway.said())
     fit = code in TEMPORARY and len(said) == 1
     return [] if fit else [f"a start without a disk: code {code}, {said[-3:]}"]

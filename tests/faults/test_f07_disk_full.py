@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.faults.evidence import Evidence, evidence, scaled
 from tests.faults.own_disk import own_disk
+from tests.faults.process import mistakes
 from tests.faults.rig import SETTLE_S, Counter, Rig
 from tests.parts.wait import wait_until
 
@@ -134,6 +135,6 @@ def _refuses(rig: Rig) -> list[str]:
     gateway = rig.parts["gateway"]
     rig.start("gateway", wait=False)
     wait_until(gateway.died, "it runs without rings", SETTLE_S)
-    code, said = gateway.ended[-1].code, gateway.said().strip().splitlines()
+    code, said = gateway.ended[-1].code, mistakes(gateway.said())
     fit = code == 2 and len(said) == 1 and "ring" in said[0]
     return [] if fit else [f"without space for the rings: code {code}, {said}"]

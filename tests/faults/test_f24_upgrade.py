@@ -16,6 +16,7 @@ import pytest
 
 from gateway.spool.layout import FORMAT
 from tests.faults.evidence import evidence, scaled
+from tests.faults.process import mistakes
 from tests.faults.rig import SETTLE_S, Counter, Rig
 from tests.parts.wait import wait_until
 
@@ -158,9 +159,8 @@ def _refused(rig: Rig) -> list[str]:
     gateway = rig.parts["gateway"]
     rig.start("gateway", wait=False)
     wait_until(gateway.died, lambda: f"it starts with a spool of another format\n{rig.logs()}", SETTLE_S)
-    code, said = gateway.ended[-1].code, gateway.said().strip().splitlines()
-    mistakes = [line for line in said if line.startswith("mdi: ")]  # a lab also says what it lets pass, as warnings
-    fit = code == CONFIG_WRONG and len(mistakes) == 1 and re.search(r"format \d+", mistakes[0])
+    code, said = gateway.ended[-1].code, mistakes(gateway.said())
+    fit = code == CONFIG_WRONG and len(said) == 1 and re.search(r"format \d+", said[0])
     found = [] if fit else [f"code {code}, {said[-3:]}"]
     return found + ([] if _files(rig) == before else ["files of the spool have changed"])
 

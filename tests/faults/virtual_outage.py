@@ -167,7 +167,7 @@ class Box:
         self.receiver, self.clock = Receiver(away), Clock(passed)
         service.time = self.clock  # type: ignore[assignment]  # the clock that the wiring hands to the spool
         released_by = ReleasedBy.RECEIVER
-        kind = SinkKind("simulated", type(None), lambda _settings, _base: self.receiver, lambda _settings: released_by)
+        kind = SinkKind("simulated", type(None), lambda *_: self.receiver, lambda _settings: released_by)
         config = replace(read_config(write_config(folder)), sink_kind=kind)
         begun = time.monotonic()
         self.forward = service.Forward(config, threading.Event())

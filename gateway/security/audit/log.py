@@ -9,6 +9,7 @@ It is handed to whoever needs it, as an argument. `silent()` is for tools that h
 
 from __future__ import annotations
 
+import errno
 import getpass
 import logging
 import queue
@@ -98,6 +99,10 @@ def utc_text(utc_ns: int) -> str:
     return datetime.fromtimestamp(utc_ns // 1000 / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+# What a disk says that may be over later; all else (rights, no such folder) is a mistake of whoever set the box up.
+DISK = frozenset({errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG})
+
+
 class AuditLog:
     """The audit log of this process, at work until `close`. Use `AuditLog.open`."""
 
@@ -117,7 +122,7 @@ class AuditLog:
         self._queue: queue.Queue[_Order | threading.Event] = queue.Queue(QUEUE)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)  # a hung disk holds no exit up
-        self._key: AuditKey
+        self._key: AuditKey | None = None  # None: the disk has not let us begin
         self._lost = self._told_lost = self._open_entries = self.withheld = 0
         self._signed_at = clocks.mono_ns()
         self._same: dict[tuple[str, str], int] = {}
@@ -142,6 +147,8 @@ class AuditLog:
         gateway: its name, part of the chain. limits: bytes of a file, and of all. said: called with each line when it
         is durable, in the thread of the log; it must not wait long, nor raise.
 
+        A disk that does not do it now stops nobody: it is said, events are lost and counted, and each tries again.
+
         Raises: ConfigError when another process writes there, or the folder or the key cannot be used.
         """
         made = cls(folder, writer, gateway, clocks or Clocks(), files or OsFiles(), limits, said)
@@ -153,8 +160,7 @@ class AuditLog:
         end = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
-                self._chain.open()
-                self._key = AuditKey.load(folder)
+                self._open()
                 break
             except BlockingIOError as fault:
                 self._chain.close()
@@ -163,10 +169,17 @@ class AuditLog:
                 time.sleep(0.05)
             except OSError as fault:
                 self._chain.close()
-                raise ConfigError(f"the audit log cannot be used: {fault.strerror}", str(folder)) from fault
+                if fault.errno not in DISK:
+                    raise ConfigError(f"the audit log cannot be used: {fault.strerror}", str(folder)) from fault
+                self._troubled(fault)
+                break
+        self._thread.start()
+
+    def _open(self) -> None:
+        self._chain.open()
+        self._key = AuditKey.load(self._chain.folder)
         if self._key.new:
             self.write(Event.KEY_CREATED, "audit", use="audit", key=self._key.public)
-        self._thread.start()
 
     # ---- for everybody
 
@@ -216,7 +229,7 @@ class AuditLog:
             "writer": self.writer,
             "seq": chain.seq,
             "head": chain.head,
-            "key": self._key.public,
+            "key": self._key.public if self._key else "",
             "anchored": chain.anchored,
             "anchored_at": signed.t_utc if signed else "",
             "waiting": self._queue.qsize(),
@@ -261,13 +274,22 @@ class AuditLog:
         subject, facts = fitting(order.event, order.subject, order.facts)
         actor, _ = fitting(order.event, order.actor, {})
         self.withheld += "withheld" in facts
-        if not self._guarded(lambda: self._chain.append(order.event, subject, actor or self.actor, facts)):
+        if not self._guarded(lambda: self._append(order.event, subject, actor or self.actor, facts)):
             self._lost += 1
             return
         self._open_entries += 1
         lost, self._told_lost = self._lost - self._told_lost, self._lost
         if lost:
             self._put(_Order(Event.AUDIT_LOST, "", "", {"count": lost}))
+
+    def _append(self, event: Event, subject: str, actor: str, facts: dict[str, Any]) -> None:
+        if self._key is None:
+            try:
+                self._open()
+            except OSError:
+                self._chain.close()
+                raise
+        self._chain.append(event, subject, actor, facts)
 
     def _look(self) -> None:
         """What is due by the clock or by number."""
@@ -288,6 +310,7 @@ class AuditLog:
 
     def _sign(self) -> None:
         self._signed_at = self._clocks.mono_ns()
+        assert self._key is not None  # there are entries, so it was opened
         self.checkpoint = self._chain.checkpoint(self._key.public, self._key.sign, self.actor)
         self._open_entries = 0
 
@@ -302,15 +325,18 @@ class AuditLog:
             act()
             self._hand_on()
         except Exception as fault:  # a disk, or a bug of ours: neither ends this thread, both are shown
-            trouble = (fault.strerror if isinstance(fault, OSError) else "") or type(fault).__name__
-            if self._trouble != trouble:
-                self._trouble = trouble
-                log.error("the audit log cannot be written: %s; data flows on, events are lost", self._trouble)
+            self._troubled(fault)
             return False
         if self._trouble:
             self._trouble = ""
             log.warning("the audit log is written again")
         return True
+
+    def _troubled(self, fault: Exception) -> None:
+        trouble = (fault.strerror if isinstance(fault, OSError) else "") or type(fault).__name__
+        if self._trouble != trouble:
+            self._trouble = trouble
+            log.error("the audit log cannot be written: %s; data flows on, events are lost", self._trouble)
 
 
 def _user() -> str:
