@@ -38,9 +38,26 @@ class Door:
         self._guard, self._reload, self._acquire, self._forward = guard, reload, acquire, forward
         self._listing = listing
         self._unknown: list[Present] = []
+        self._blind = False
 
     def look(self) -> None:
-        """Judge, and carry it out. What takes time is done by the reload's thread."""
+        """Judge, and carry it out. What takes time is done by the reload's thread.
+
+        A system that lets nothing be read now (no descriptor left, a disk that fails) ends nothing: the last judgement
+        holds, and that is said.
+        """
+        try:
+            self._judge()
+        except OSError as fault:
+            if not self._blind:
+                log.error("devices cannot be judged now: %s; the last judgement holds", fault.strerror)
+            self._blind = True
+            return
+        if self._blind:
+            log.warning("devices are judged again")
+            self._blind = False
+
+    def _judge(self) -> None:
         acquire = self._acquire
         self._guard.look(self._reload.config, identities(acquire) if acquire else {})
         barred = self._guard.barred

@@ -240,3 +240,22 @@ def test_a_device_that_is_plugged_in_is_reported_once_and_never_opened(
     finally:
         acquire.stop()
         os.close(master)
+
+
+def test_a_door_that_can_read_nothing_keeps_its_last_judgement_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Found by a gateway without descriptors: looking for what is plugged in ended it."""
+    looks: list[OSError | None] = [None, OSError(24, "Too many open files"), OSError(24, "Too many open files"), None]
+
+    def judge() -> None:
+        if (fault := looks.pop(0)) is not None:
+            raise fault
+
+    door = Door.__new__(Door)
+    door._blind = False
+    door._judge = judge  # type: ignore[method-assign]
+    for _ in range(4):
+        door.look()
+    assert [record.message for record in caplog.records] == [
+        "devices cannot be judged now: Too many open files; the last judgement holds",
+        "devices are judged again",
+    ]
