@@ -132,7 +132,7 @@ class Demo:
         """Return the gateway's status of both roles; {} before it has one."""
         return read_status(self.config)
 
-    def wait_until_started(self, timeout_s: float = 30.0) -> None:
+    def wait_until_started(self, timeout_s: float = 90.0) -> None:
         """Wait until the gateway says what it does. Raises: LinkError."""
         end = time.monotonic() + timeout_s
         pause = threading.Event()
